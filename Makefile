@@ -1,0 +1,28 @@
+# What a developer does here; "make test" is what continuous integration runs.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+
+.PHONY: demo test lint docs clean
+demo: .venv/extra-plot
+	$(BIN)/python examples/plot_01_forecast.py
+
+test: lint
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
+	for example in examples/*.py; do MPLBACKEND=agg $(BIN)/python $$example || exit 1; done
+
+lint: .venv/extra-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+docs: .venv/extra-docs
+	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
+
+# One .venv, which grows by the extra that a target wants and follows the pinned versions.
+.venv/extra-%: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[$*]'
+	touch $@
+
+clean:
+	rm -rf .venv docs/_build docs/auto_examples .mypy_cache .pytest_cache .ruff_cache
