@@ -1,6 +1,16 @@
 """Disentangled forecasts and embeddings of time series, as scikit-learn estimators."""
 
+from skdive.encoder import DeepDIVEEncoder
+from skdive.forecaster import DeepDIVEForecaster
+from skdive.interleaving import Interleaving
 from skdive.sliding import WindowSet, sliding_windows
 from skdive.windows import Windows
 
-__all__ = ["WindowSet", "Windows", "sliding_windows"]
+__all__ = [
+    "DeepDIVEEncoder",
+    "DeepDIVEForecaster",
+    "Interleaving",
+    "WindowSet",
+    "Windows",
+    "sliding_windows",
+]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from numbers import Integral
 from typing import Any
 
@@ -191,6 +191,22 @@ class Windows:
     def nbytes(self) -> int:
         """Bytes that the windows would take if they were materialised."""
         return self.size * self.dtype.itemsize
+
+    def steps(self, begin: int, end: int) -> Windows:
+        """Return steps `begin` to `end` of every window, over the same base.
+
+        Parameters
+        ----------
+        begin, end : int
+            Counted from the start of a window; they may lie outside of it, as long as no window
+            leaves its series.
+
+        Returns
+        -------
+        windows : Windows
+            Of length `end - begin`.
+        """
+        return replace(self, starts=self.starts + begin, length=end - begin)
 
     def series_of(self) -> np.ndarray:
         """Return the number of the series that each window comes from.

@@ -1,0 +1,109 @@
+"""What is checked: parameters, devices and windows, each with one clear error."""
+
+from __future__ import annotations
+
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+import torch
+
+from skdive.losses import LIKELIHOODS
+from skdive.model import FUSIONS
+from skdive.windows import Windows
+
+INTS = {  # parameter: least value
+    "marginal_dim": 1,
+    "conditional_dim": 0,
+    "hidden_dim": 1,
+    "max_epochs": 1,
+    "batch_size": 1,
+    "n_iter_no_change": 1,
+    "horizon": 0,
+}
+FLOATS = {  # parameter: (accepted, test)
+    "dropout": ("in [0, 1)", lambda v: 0 <= v < 1),
+    "beta": ("at least 0", lambda v: v >= 0),
+    "lr": ("greater than 0", lambda v: v > 0),
+    "validation_fraction": ("in (0, 1)", lambda v: 0 < v < 1),
+}
+CHOICES = {"fusion": tuple(FUSIONS), "likelihood": tuple(LIKELIHOODS)}
+
+
+def check_parameters(parameters: dict[str, Any]) -> None:
+    """Check the parameters that an estimator has.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the parameter, its value and what is accepted.
+    """
+    for name, minimum in INTS.items():
+        if name in parameters:
+            check_int(name, parameters[name], minimum)
+    for name, (accepted, test) in FLOATS.items():
+        value = parameters[name]
+        if isinstance(value, bool) or not isinstance(value, Real):
+            raise TypeError(f"{name} must be a number {accepted}, got {value!r}.")
+        if not test(value):
+            raise ValueError(f"{name} must be {accepted}, got {value!r}.")
+    for name, choices in CHOICES.items():
+        if parameters[name] not in choices:
+            raise ValueError(f"{name} must be one of {choices}, got {parameters[name]!r}.")
+    if parameters["hidden_dim"] % 4:
+        raise ValueError(
+            "hidden_dim must be a multiple of 4, the number of attention heads, got "
+            f"{parameters['hidden_dim']}."
+        )
+
+
+def check_int(name: str, value: Any, minimum: int) -> None:
+    """Check that a parameter is an int, and not too small."""
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise TypeError(f"{name} must be an int, got {value!r}.")
+    if int(value) < minimum:
+        raise ValueError(f"{name} must be at least {minimum}, got {value}.")
+
+
+def check_windows(windows: Windows, name: str) -> None:
+    """Check that there are windows, and that the part of the base that they span is finite."""
+    if not len(windows):
+        raise ValueError(f"{name} has 0 samples; at least one window is needed.")
+    if windows.dtype not in (np.float32, np.float64):
+        raise TypeError(
+            f"{name} must be windows of float32 or float64, got {windows.dtype}; convert the "
+            "series before it is cut into windows."
+        )
+    base = windows.base[windows.starts.min() : windows.starts.max() + windows.length]
+    if not np.isfinite([base.min(), base.max()]).all() and not np.isfinite(windows).all():
+        raise ValueError(
+            f"{name} contains NaN or infinity. Fill such values or drop their time steps before "
+            "the series is cut into windows."
+        )
+
+
+def resolve_device(device: Any) -> torch.device:
+    """Turn the parameter `device` into a device that is there.
+
+    Raises
+    ------
+    ValueError
+        If there is no such device.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        found = torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(
+            f"device must be 'auto', 'cpu', 'cuda', 'cuda:<number>' or 'mps', got {device!r}."
+        ) from error
+    n_cuda = torch.cuda.device_count()
+    has_mps = torch.backends.mps.is_available()
+    there = {"cpu": True, "cuda": (found.index or 0) < n_cuda, "mps": has_mps}
+    if not there.get(found.type, False):
+        raise ValueError(
+            f"device {device!r} is not there: this machine has {n_cuda} CUDA devices"
+            f"{' and mps' if has_mps else ''}. Use device='auto' or 'cpu'."
+        )
+    return found

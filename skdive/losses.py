@@ -1,0 +1,80 @@
+"""What the network optimises: the terms of the evidence lower bound, one function each.
+
+The equations are numbered as in the paper (arXiv 2501.08710): Proposition 1 is the bound of the
+joint likelihood of a window and its future, Theorem 1 the bound of the KL divergence of the
+marginal latents by a cross entropy. All terms are in nats.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from skdive.layers import Gaussian
+
+
+def gaussian_nll(target: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
+    r"""Negative log-likelihood of a Gaussian, elementwise.
+
+    :math:`-\log p = (x - \mu)^2 / 2 s^2 + \log s + \tfrac12 \log 2 \pi`, the reconstruction and
+    forecast terms of Proposition 1 for Gaussian noise of scale :math:`s`.
+    """
+    z = (target - mean) * (-log_scale).exp()
+    return 0.5 * z.square() + log_scale + 0.5 * math.log(2 * math.pi)
+
+
+def laplace_nll(target: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
+    r"""Negative log-likelihood of a Laplace distribution, elementwise.
+
+    :math:`-\log p = |x - \mu| / s + \log 2 s`, the reconstruction and forecast terms of
+    Proposition 1 for Laplace noise of scale :math:`s`.
+    """
+    return (target - mean).abs() * (-log_scale).exp() + log_scale + math.log(2)
+
+
+LIKELIHOODS = {"laplace": laplace_nll, "gaussian": gaussian_nll}
+
+
+def conditional_kl(q: Gaussian) -> Tensor:
+    r"""KL divergence of the conditional latent from its prior, (batch,).
+
+    :math:`KL(q(a | x, b) \| N(0, I))`, the second half of the split of the KL term of
+    Proposition 1. The prior does not depend on b, so that a is pressed to hold nothing that the
+    marginal latents already say.
+    """
+    return (0.5 * (q.mean.square() + q.scale.square() - 1) - q.scale.log()).sum(-1)
+
+
+def kernel_kl(q: Gaussian, centres: Tensor, scales: Tensor) -> Tensor:
+    r"""KL divergence of marginal posteriors from each class kernel, (batch, factor, class).
+
+    :math:`KL(q(b_i | x) \| p(b_i | k_i))` between the diagonal Gaussian q, (batch, factor, dim),
+    and isotropic Gaussians around centres (factor, class, dim) with scales (factor, class).
+    """
+    scales = scales.unsqueeze(-1)  # (factor, class, 1)
+    distance = (q.mean.unsqueeze(2) - centres) / scales
+    ratio = q.scale.unsqueeze(2) / scales
+    return (0.5 * (distance.square() + ratio.square() - 1) - ratio.log()).sum(-1)
+
+
+def marginal_kl_bound(kernel_kls: Tensor, log_priors: Tensor, codes: Tensor) -> Tensor:
+    r"""Upper bound of the KL divergence of each marginal latent from its prior, (batch, factor).
+
+    Theorem 1, for a window of class k: :math:`KL(q \| p(b)) \le KL(q \| p(b | k)) - \log \pi_k`;
+    the gap is the cross entropy of the RBF layer. Where the label is unknown (code -1) the tightest
+    such bound that needs none,
+    :math:`-\log \sum_k \pi_k \exp(-KL(q \| p(b | k)))`.
+    """
+    per_class = kernel_kls - log_priors  # infinite for padded classes
+    labelled = per_class.gather(2, codes.clamp(0).unsqueeze(2)).squeeze(2)
+    unlabelled = -torch.logsumexp(-per_class, dim=2)
+    return torch.where(codes >= 0, labelled, unlabelled)
+
+
+def marginal_cross_entropy(log_posteriors: Tensor, codes: Tensor) -> Tensor:
+    r"""Cross entropy of the RBF layer, (batch, factor); 0 where the label is unknown (code -1).
+
+    :math:`-\log r_{ik}(b)` at a sample b of :math:`q(b_i | x)`: the gap of Theorem 1.
+    """
+    picked = log_posteriors.gather(2, codes.clamp(0).unsqueeze(2)).squeeze(2)
+    return torch.where(codes >= 0, -picked, torch.zeros_like(picked))
