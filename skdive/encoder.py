@@ -38,7 +38,7 @@ class DeepDIVEEncoder(BaseDeepDIVE):
     hidden_dim : int, default=128
         Width of the encoders, the tokens and the decoders; a multiple of 4.
     dropout : float, default=0.1
-        Dropout in encoders and decoders. Unless it is 0, encoders also drop 30 % of the channels.
+        Dropout in the encoders. Unless it is 0, they also hide 30 % of the channels in training.
     fusion : {"attention", "concat"}, default="attention"
         How latents are joined: cross-attention or, for an ablation, a linear map of all of them.
     likelihood : {"laplace", "gaussian"}, default="laplace"

@@ -38,7 +38,7 @@ class DeepDIVEForecaster(RegressorMixin, BaseDeepDIVE):
     hidden_dim : int, default=128
         Width of the encoders, the tokens and the decoders; a multiple of 4.
     dropout : float, default=0.1
-        Dropout in encoders and decoders. Unless it is 0, encoders also drop 30 % of the channels.
+        Dropout in the encoders. Unless it is 0, they also hide 30 % of the channels in training.
     fusion : {"attention", "concat"}, default="attention"
         How latents are joined: cross-attention or, for an ablation, a linear map of all of them.
     linear_path : bool, default=True
@@ -112,9 +112,9 @@ class DeepDIVEForecaster(RegressorMixin, BaseDeepDIVE):
     >>> model = DeepDIVEForecaster(max_epochs=2, random_state=0)
     >>> model = model.fit(train.X, train.y, marginals=train.marginals)
     >>> model.predict(test.X).shape
-    (62, 12)
+    (85, 12)
     >>> model.transform(test.X).shape
-    (62, 40)
+    (85, 40)
     """
 
     _monitor = "valid_forecast"

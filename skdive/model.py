@@ -49,7 +49,7 @@ class DeepDIVE(nn.Module):
     width : int
         Width of encoders, tokens and decoders.
     dropout : float
-        Dropout in encoders and decoders.
+        Dropout in the encoders.
     fusion : {"attention", "concat"}
         How the tokens of the latents are joined.
     linear_path : bool
@@ -75,8 +75,9 @@ class DeepDIVE(nn.Module):
         n_tasks = 2 if horizon else 1
         self.n_factors, self.marginal_dim = n_factors, marginal_dim
         self.conditional_dim, self.horizon = conditional_dim, horizon
-        self.sources: Tensor
-        self.register_buffer("sources", torch.tensor(sources, dtype=torch.long))
+        self.sources: Tensor | None  # None: each target continues the channel of its number
+        aligned = tuple(sources) == tuple(range(n_channels))
+        self.register_buffer("sources", None if aligned else torch.tensor(sources))
         self.norm = WindowNorm()
         # The marginal path, trained in the marginal phase ...
         self.marginal = nn.Module()
@@ -96,10 +97,10 @@ class DeepDIVE(nn.Module):
         dims = [marginal_dim] * n_factors + [conditional_dim] * bool(conditional_dim)
         self.conditional.tokens = nn.ModuleList(nn.Linear(dim, width) for dim in dims)
         self.conditional.fusion = FUSIONS[fusion](len(dims), n_tasks, width)
-        self.conditional.reconstruct = WindowDecoder(*shape, width, dropout)
+        self.conditional.reconstruct = WindowDecoder(*shape, width)
         self.conditional.log_scale_x = nn.Parameter(torch.full((n_channels,), -1.0))
         if horizon:
-            self.conditional.forecast = WindowDecoder(horizon, len(sources), width, dropout)
+            self.conditional.forecast = WindowDecoder(horizon, len(sources), width)
             self.conditional.forecast.start_at_zero()
             self.conditional.linear = LinearPath(lookback, horizon) if linear_path else None
             self.conditional.log_scale_y = nn.Parameter(torch.full((horizon, 1), -1.0))
@@ -145,7 +146,7 @@ class DeepDIVE(nn.Module):
         reconstruction = self.conditional.reconstruct(fused[:, 0])
         if not self.horizon:
             return Outputs(reconstruction, None)
-        x = x[..., self.sources]
+        x = x if self.sources is None else x[..., self.sources]
         window = self.norm(x)
         latent = self.conditional.forecast(fused[:, 1]) * window.scale.unsqueeze(1)
         linear = self.conditional.linear

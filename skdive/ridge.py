@@ -9,7 +9,7 @@ from skdive.layers import LinearPath
 MAX_WINDOWS = 1 << 14  # evenly spaced; more would not change the weights
 
 
-def ridge_weights(data: WindowBatches, sources: Tensor, batch_size: int = 2048) -> Tensor:
+def ridge_weights(data: WindowBatches, sources: Tensor | None, batch_size: int = 2048) -> Tensor:
     """Weights of `LinearPath` that forecast best among linear maps, (lookback + 2, horizon).
 
     The normal equations are summed over the windows and channels of the training data; the
@@ -21,7 +21,8 @@ def ridge_weights(data: WindowBatches, sources: Tensor, batch_size: int = 2048) 
     count, sums = 0, []
     for rows in index.split(batch_size):
         batch = data.take(rows)
-        x = batch.inputs["x"][..., sources]
+        x = batch.inputs["x"] if sources is None else batch.inputs["x"][..., sources]
+        assert batch.y is not None
         residual = (batch.y - x[:, -1:]).transpose(1, 2)  # (batch, channel, horizon)
         both = torch.cat([LinearPath.inputs(x), residual], dim=2).flatten(0, 1)
         ones = torch.ones(len(both), 1, dtype=both.dtype, device=both.device)
