@@ -279,7 +279,7 @@ class BaseDeepDIVE(CallbackSupportMixin, TransformerMixin, BaseEstimator):
         with torch.inference_mode():
             z = torch.as_tensor(Z, dtype=weights.dtype, device=weights.device)
             x = module.decode(z[:, :split].unflatten(1, blocks), z[:, split:]).cpu().numpy()
-        return self._in_shape_of_x(self._scale_x.undo(x)).astype(Z.dtype, copy=False)
+        return self._in_shape_of_x(self._scale_x.undo(x.swapaxes(1, 2))).astype(Z.dtype, copy=False)
 
     def reconstruct(self, X: Any) -> np.ndarray:
         """Show windows as the model sees them: encoded and decoded again.
@@ -296,7 +296,8 @@ class BaseDeepDIVE(CallbackSupportMixin, TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         windows = self._windows(X)
         (x,) = self._map(windows, lambda module, x: (module.decode(*module.infer(x)),))
-        return self._scale_x.undo(x).reshape(windows.shape).astype(windows.dtype, copy=False)
+        x = self._scale_x.undo(x.swapaxes(1, 2))
+        return x.reshape(windows.shape).astype(windows.dtype, copy=False)
 
     def predict_marginals(self, X: Any) -> np.ndarray:
         """Tell the class of each factor from the window.

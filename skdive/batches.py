@@ -19,8 +19,8 @@ CHUNK = 1 << 20  # values of a window batch in evaluation
 class Batch(NamedTuple):
     """Some windows: the inputs by name, labels among them, and their futures."""
 
-    inputs: dict[str, Tensor]  # x (batch, lookback, channel), codes (batch, factor)
-    y: Tensor | None  # (batch, horizon, target)
+    inputs: dict[str, Tensor]  # x (batch, channel, lookback), codes (batch, factor)
+    y: Tensor | None  # (batch, target, horizon)
 
 
 class Standardiser(NamedTuple):
@@ -108,9 +108,10 @@ class DeviceWindows:
         return len(self.starts)
 
     def take(self, index: Tensor) -> Tensor:
-        """Gather windows (batch, length, channel)."""
+        """Gather windows, (batch, channel, length)."""
         runs = self._runs.index_select(0, self.starts[index.to(self.starts.device)])
-        return runs.unflatten(1, (self.length, -1)).to(self.device)
+        windows = runs.unflatten(1, (self.length, -1)).transpose(1, 2)
+        return windows.contiguous().to(self.device)
 
 
 class WindowBatches(torch.utils.data.Dataset):
@@ -141,7 +142,7 @@ class WindowBatches(torch.utils.data.Dataset):
         """Gather the windows of an index on the device."""
         y = None if self.y is None else self.y.take(index)
         if y is not None and self.y_columns is not None:
-            y = y[..., self.y_columns]
+            y = y[:, self.y_columns]
         return Batch({"x": self.x.take(index), "codes": self.codes[index]}, y)
 
     __getitem__ = take

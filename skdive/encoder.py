@@ -229,7 +229,7 @@ class DeepDIVEEncoder(BaseDeepDIVE):
             return super().reconstruct(X)
         windows = self._windows(X)
         parts = self._map(windows, lambda module, x: tuple(module(x)))
-        x = self._scale_x.undo(np.concatenate(parts, axis=1))
+        x = self._scale_x.undo(np.concatenate(parts, axis=2).swapaxes(1, 2))
         return self._in_shape_of_x(x).astype(windows.dtype, copy=False)
 
     def score_samples(self, X: Any, *, return_terms: bool = False) -> Any:

@@ -271,7 +271,7 @@ class DeepDIVEForecaster(RegressorMixin, BaseDeepDIVE):
             return (module(x, codes).forecast,)
 
         (y,) = self._map(windows, forecast, codes)
-        y = self._scale_y.undo(y).astype(windows.dtype, copy=False)
+        y = self._scale_y.undo(y.swapaxes(1, 2)).astype(windows.dtype, copy=False)
         if self._y_ndim == 3:
             return y
         y = y.ravel() if self._y_ndim == 1 else y.reshape(len(y), -1)
@@ -319,7 +319,7 @@ class DeepDIVEForecaster(RegressorMixin, BaseDeepDIVE):
         if y is not None:
             values = np.asarray(self._futures(y, len(windows), "y"), dtype=np.float64)
             values = self._scale_y.apply(values.reshape(len(windows), *self._y_shape))
-            future = torch.from_numpy(values).to(self.net_.dtype)
+            future = torch.from_numpy(values.swapaxes(1, 2)).to(self.net_.dtype)
         return self._elbo(windows, future, return_terms)
 
     def __sklearn_tags__(self) -> Any:

@@ -24,7 +24,7 @@ class Gaussian(NamedTuple):
 class NormedWindow(NamedTuple):
     """A window relative to its own level and scale."""
 
-    values: Tensor  # (batch, lookback, channel)
+    values: Tensor  # (batch, channel, lookback)
     level: Tensor  # (batch, channel)
     scale: Tensor  # (batch, channel)
 
@@ -41,13 +41,13 @@ class WindowNorm(nn.Module):
         super().__init__()
         self.min_scale = min_scale
 
-    def forward(self, x: Tensor) -> NormedWindow:  # (batch, lookback, channel)
-        level = x[:, -1]
-        distance = x - level.unsqueeze(1)
-        # Not torch.var, which is several times slower over this dimension.
-        variance = (distance.square().mean(1) - distance.mean(1).square()).clamp(min=0)
+    def forward(self, x: Tensor) -> NormedWindow:  # (batch, channel, lookback)
+        level = x[..., -1]
+        distance = x - level.unsqueeze(2)
+        # Not torch.var, which is several times slower.
+        variance = (distance.square().mean(2) - distance.mean(2).square()).clamp(min=0)
         scale = (variance + self.min_scale**2).sqrt()
-        return NormedWindow(distance / scale.unsqueeze(1), level, scale)
+        return NormedWindow(distance / scale.unsqueeze(2), level, scale)
 
 
 class ChannelDropout(nn.Module):
@@ -57,11 +57,11 @@ class ChannelDropout(nn.Module):
         super().__init__()
         self.p = p
 
-    def forward(self, x: Tensor) -> Tensor:  # (batch, time, channel)
-        if not self.training or x.shape[2] == 1:
+    def forward(self, x: Tensor) -> Tensor:  # (batch, channel, time)
+        if not self.training or x.shape[1] == 1:
             return x
-        kept = torch.rand(x.shape[0], 1, x.shape[2], dtype=x.dtype, device=x.device) >= self.p
-        return x * kept / (1 - self.p)
+        kept = torch.rand(x.shape[0], x.shape[1], 1, dtype=x.dtype, device=x.device) >= self.p
+        return x * (kept / (1 - self.p))
 
 
 class ResidualBlock(nn.Module):
@@ -95,10 +95,9 @@ class WindowEncoder(nn.Module):
         self.block = ResidualBlock(width)
 
     def forward(self, window: NormedWindow) -> Tensor:
-        level, log_scale = window.level.unsqueeze(1), window.scale.log().unsqueeze(1)
-        x = torch.cat([self.hide(window.values), level, log_scale], dim=1)
-        h = self.over_channels(x)  # (batch, lookback + 2, group)
-        h = self.over_time(h.transpose(1, 2))  # (batch, group, rank)
+        level, log_scale = window.level.unsqueeze(2), window.scale.log().unsqueeze(2)
+        x = torch.cat([self.hide(window.values), level, log_scale], dim=2)
+        h = self.over_channels(self.over_time(x))  # (batch, group, rank)
         return self.block(self.dropout(self.mix(h.flatten(1))))  # (batch, width)
 
 
@@ -113,21 +112,31 @@ class WindowDecoder(nn.Module):
         self.mix = nn.Linear(width, rank * groups)
         self.over_time = nn.Linear(rank, steps, bias=False)
         self.over_channels = channel_map(groups, n_channels)
-        self.bias = nn.Parameter(torch.zeros(steps, n_channels))
+        self.bias = nn.Parameter(torch.zeros(n_channels, steps))
 
     def start_at_zero(self) -> None:
         """Begin training with an output of zero."""
         nn.init.zeros_(self.over_time.weight)
 
     def forward(self, h: Tensor) -> Tensor:
-        h = self.mix(gelu(self.block(h))).unflatten(1, (self.groups, -1))
-        h = self.over_time(h).transpose(1, 2)  # (batch, step, group)
-        return self.over_channels(h) + self.bias  # (batch, step, channel)
+        h = self.mix(gelu(self.block(h))).unflatten(1, (self.groups, -1))  # (batch, group, rank)
+        return self.over_time(self.over_channels(h)) + self.bias  # (batch, channel, step)
+
+
+class ChannelMap(nn.Module):
+    """A linear map over channels."""
+
+    def __init__(self, n_in: int, n_out: int):
+        super().__init__()
+        self.linear = nn.Linear(n_in, n_out, bias=False)
+
+    def forward(self, h: Tensor) -> Tensor:  # (batch, channel, feature)
+        return self.linear(h.transpose(1, 2)).transpose(1, 2)
 
 
 def channel_map(n_in: int, n_out: int) -> nn.Module:
-    """A linear map over channels, where channels and groups are not one and the same."""
-    return nn.Identity() if n_in == n_out else nn.Linear(n_in, n_out, bias=False)
+    """A map of channels to groups or back; nothing where each channel is a group."""
+    return nn.Identity() if n_in == n_out else ChannelMap(n_in, n_out)
 
 
 class GaussianHead(nn.Module):
@@ -250,9 +259,9 @@ class LinearPath(nn.Module):
 
     @staticmethod
     def inputs(x: Tensor) -> Tensor:
-        """Regressors of a window x (batch, lookback, channel): (batch, channel, lookback + 1)."""
-        level = x[:, -1:]
-        return torch.cat([x - level, level], dim=1).transpose(1, 2)
+        """Regressors of a window x (batch, channel, lookback): (batch, channel, lookback + 1)."""
+        level = x[..., -1:]
+        return torch.cat([x - level, level], dim=2)
 
     def set_weights(self, weights: Tensor) -> None:
         """Set weights (lookback + 2, horizon), whose last row is the bias."""
@@ -261,4 +270,4 @@ class LinearPath(nn.Module):
             self.map.bias.copy_(weights[-1])
 
     def forward(self, x: Tensor) -> Tensor:
-        return x[:, -1:] + self.map(self.inputs(x)).transpose(1, 2)  # (batch, horizon, channel)
+        return x[..., -1:] + self.map(self.inputs(x))  # (batch, channel, horizon)

@@ -23,14 +23,16 @@ FUSIONS = {"attention": AttentionFusion, "concat": ConcatFusion}
 class Outputs(NamedTuple):
     """What the heads say of a batch of windows."""
 
-    reconstruction: Tensor  # (batch, lookback, channel)
-    forecast: Tensor | None  # (batch, horizon, target)
+    reconstruction: Tensor  # (batch, channel, lookback)
+    forecast: Tensor | None  # (batch, target, horizon)
 
 
 class DeepDIVE(nn.Module):
     """The network: x to latents (b, a), and latents to reconstruction and forecast.
 
-    All series are standardised: one unit is a standard deviation of the training data.
+    Windows x are (batch, channel, lookback), futures (batch, target, horizon): the long dimension last,
+    where memory is contiguous. All series are standardised: one unit is a standard deviation of the
+    training data.
 
     Parameters
     ----------
@@ -98,12 +100,12 @@ class DeepDIVE(nn.Module):
         self.conditional.tokens = nn.ModuleList(nn.Linear(dim, width) for dim in dims)
         self.conditional.fusion = FUSIONS[fusion](len(dims), n_tasks, width)
         self.conditional.reconstruct = WindowDecoder(*shape, width)
-        self.conditional.log_scale_x = nn.Parameter(torch.full((n_channels,), -1.0))
+        self.conditional.log_scale_x = nn.Parameter(torch.full((n_channels, 1), -1.0))
         if horizon:
             self.conditional.forecast = WindowDecoder(horizon, len(sources), width)
             self.conditional.forecast.start_at_zero()
             self.conditional.linear = LinearPath(lookback, horizon) if linear_path else None
-            self.conditional.log_scale_y = nn.Parameter(torch.full((horizon, 1), -1.0))
+            self.conditional.log_scale_y = nn.Parameter(torch.full((horizon,), -1.0))
 
     def infer_marginals(self, x: Tensor) -> Gaussian:
         """``q(b_i | x)``, (batch, factor, dim)."""
@@ -146,11 +148,11 @@ class DeepDIVE(nn.Module):
         reconstruction = self.conditional.reconstruct(fused[:, 0])
         if not self.horizon:
             return Outputs(reconstruction, None)
-        x = x if self.sources is None else x[..., self.sources]
+        x = x if self.sources is None else x[:, self.sources]
         window = self.norm(x)
-        latent = self.conditional.forecast(fused[:, 1]) * window.scale.unsqueeze(1)
+        latent = self.conditional.forecast(fused[:, 1]) * window.scale.unsqueeze(2)
         linear = self.conditional.linear
-        direct = window.level.unsqueeze(1) if linear is None else linear(x)
+        direct = window.level.unsqueeze(2) if linear is None else linear(x)
         return Outputs(reconstruction, direct + latent)
 
     def forward(self, x: Tensor, codes: Tensor | None = None) -> Outputs:

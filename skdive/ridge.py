@@ -21,9 +21,9 @@ def ridge_weights(data: WindowBatches, sources: Tensor | None, batch_size: int =
     count, sums = 0, []
     for rows in index.split(batch_size):
         batch = data.take(rows)
-        x = batch.inputs["x"] if sources is None else batch.inputs["x"][..., sources]
+        x = batch.inputs["x"] if sources is None else batch.inputs["x"][:, sources]
         assert batch.y is not None
-        residual = (batch.y - x[:, -1:]).transpose(1, 2)  # (batch, channel, horizon)
+        residual = batch.y - x[..., -1:]  # (batch, channel, horizon)
         both = torch.cat([LinearPath.inputs(x), residual], dim=2).flatten(0, 1)
         ones = torch.ones(len(both), 1, dtype=both.dtype, device=both.device)
         both = torch.cat([both, ones], dim=1)
