@@ -34,17 +34,21 @@ class BaseDeepDIVE(CallbackSupportMixin, TransformerMixin, BaseEstimator):
     Subclasses say in `fit` what windows, futures and labels are; everything else is here.
     """
 
-    def _windows(self, X: Any, *, reset: bool = False, **check: Any) -> Windows:
+    factor_names_: tuple[str, ...]
+    classes_: list[np.ndarray]
+    _monitor = "valid_loss"  # what early stopping looks at
+
+    def _windows(self, X: Any, *, reset: bool = False) -> Windows:
         """Check X, in whatever form it came, and see it as Windows."""
         if isinstance(X, Windows):
             check_windows(X, "X")
             if reset:
                 self.n_features_in_ = X.shape[1]
-                vars(self).pop("feature_names_in_", None)
+                self.__dict__.pop("feature_names_in_", None)
             windows = X
         else:
             dtype = [np.float64, np.float32]
-            X = validate_data(self, X, reset=reset, dtype=dtype, allow_nd=True, **check)
+            X = validate_data(self, X, reset=reset, dtype=dtype, allow_nd=True)
             n_channels = getattr(self, "n_channels", None)
             windows = Windows.from_array(X, n_channels if X.ndim == 2 else None)
         if reset:
@@ -210,8 +214,6 @@ class BaseDeepDIVE(CallbackSupportMixin, TransformerMixin, BaseEstimator):
                 "weights of the epochs done.",
                 stacklevel=4,
             )
-
-    _monitor = "valid_loss"
 
     @property
     def _module(self) -> Any:

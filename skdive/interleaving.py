@@ -24,10 +24,11 @@ class Interleaving(Callback):
     ----------
     schedule : sequence of {"marginal", "conditional", "joint"}, \
             default=("marginal", "conditional")
-        The phases, repeated in turn. ``("marginal", "conditional", "conditional")`` gives the
+        The phases in their turn. ``("marginal", "conditional", "conditional")`` gives the
         conditional path two steps out of three; ``("joint",)`` turns interleaving off.
     unit : {"batch", "epoch"}, default="batch"
-        How long a phase lasts: one batch or one epoch. The turn goes on from epoch to epoch.
+        What takes turns: with "batch" every batch goes through all phases of the schedule, one
+        step each; with "epoch" every epoch is spent in one phase.
 
     Notes
     -----
@@ -65,17 +66,10 @@ class Interleaving(Callback):
     def on_train_begin(self, net: Any, **kwargs: Any) -> None:
         """Start with the first phase."""
         self.turn_ = 0
+        net.enter_phases(self.schedule)
 
     def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
-        """Take the next turn if turns are epochs."""
+        """Take the next turn, if epochs take turns."""
         if self.unit == "epoch":
-            self._next(net)
-
-    def on_batch_begin(self, net: Any, training: bool = False, **kwargs: Any) -> None:
-        """Take the next turn if turns are batches."""
-        if self.unit == "batch" and training:
-            self._next(net)
-
-    def _next(self, net: Any) -> None:
-        net.enter_phase(self.schedule[self.turn_ % len(self.schedule)])
-        self.turn_ += 1
+            net.enter_phases([self.schedule[self.turn_ % len(self.schedule)]])
+            self.turn_ += 1

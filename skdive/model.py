@@ -1,5 +1,6 @@
 """What the network is: the DeepDIVE module."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -17,7 +18,10 @@ from skdive.layers import (
     WindowNorm,
 )
 
-FUSIONS = {"attention": AttentionFusion, "concat": ConcatFusion}
+FUSIONS: dict[str, Callable[..., nn.Module]] = {
+    "attention": AttentionFusion,
+    "concat": ConcatFusion,
+}
 
 
 class Outputs(NamedTuple):
@@ -27,11 +31,63 @@ class Outputs(NamedTuple):
     forecast: Tensor | None  # (batch, target, horizon)
 
 
+class MarginalPath(nn.Module):
+    """What the marginal phase trains: encoder, posterior and prototypes of the blocks b_i."""
+
+    def __init__(
+        self,
+        shape: tuple[int, int],
+        priors: list[list[float]],
+        dim: int,
+        width: int,
+        dropout: float,
+    ):
+        super().__init__()
+        self.rbf = RBFLayer(priors, dim)
+        if priors:
+            self.encoder = WindowEncoder(*shape, width, dropout)
+            self.head = GaussianHead(width, len(priors) * dim, min_scale=RBFLayer.min_scale)
+
+
+class ConditionalPath(nn.Module):
+    """What the conditional phase trains: encoder and posterior of a, fusion and heads."""
+
+    def __init__(
+        self,
+        shape: tuple[int, int],
+        dims: list[int],
+        conditional_dim: int,
+        future: tuple[int, int],
+        width: int,
+        dropout: float,
+        fusion: str,
+        linear_path: bool,
+    ):
+        super().__init__()
+        lookback, n_channels = shape
+        horizon, n_targets = future
+        if conditional_dim:
+            self.encoder = WindowEncoder(lookback, n_channels, width, dropout)
+            known = width + sum(dims) - conditional_dim  # features of x, next to all of b
+            self.head = GaussianHead(known, conditional_dim, min_scale=1e-3)
+        self.tokens = nn.ModuleList(nn.Linear(dim, width) for dim in dims)
+        self.fusion = FUSIONS[fusion](len(dims), 2 if horizon else 1, width)
+        self.reconstruct = WindowDecoder(lookback, n_channels, width)
+        self.log_scale_x = nn.Parameter(torch.full((n_channels, 1), -1.0))
+        self.linear: LinearPath | None = None
+        if horizon:
+            self.forecast = WindowDecoder(horizon, n_targets, width)
+            self.forecast.start_at_zero()
+            self.log_scale_y = nn.Parameter(torch.full((horizon,), -1.0))
+            if linear_path:
+                self.linear = LinearPath(lookback, horizon)
+
+
 class DeepDIVE(nn.Module):
     """The network: x to latents (b, a), and latents to reconstruction and forecast.
 
-    Windows x are (batch, channel, lookback), futures (batch, target, horizon): the long dimension last,
-    where memory is contiguous. All series are standardised: one unit is a standard deviation of the
+    Windows x are (batch, channel, lookback), futures (batch, target, horizon): time last, where
+    memory is contiguous. All series are standardised: one unit is a standard deviation of the
     training data.
 
     Parameters
@@ -73,39 +129,25 @@ class DeepDIVE(nn.Module):
         linear_path: bool = True,
     ):
         super().__init__()
-        n_factors, shape = len(priors), (lookback, n_channels)
-        n_tasks = 2 if horizon else 1
-        self.n_factors, self.marginal_dim = n_factors, marginal_dim
+        shape = (lookback, n_channels)
+        self.n_factors, self.marginal_dim = len(priors), marginal_dim
         self.conditional_dim, self.horizon = conditional_dim, horizon
         self.sources: Tensor | None  # None: each target continues the channel of its number
         aligned = tuple(sources) == tuple(range(n_channels))
         self.register_buffer("sources", None if aligned else torch.tensor(sources))
         self.norm = WindowNorm()
-        # The marginal path, trained in the marginal phase ...
-        self.marginal = nn.Module()
-        self.marginal.rbf = RBFLayer(priors, marginal_dim)
-        if n_factors:
-            self.marginal.encoder = WindowEncoder(*shape, width, dropout)
-            self.marginal.head = GaussianHead(
-                width, n_factors * marginal_dim, min_scale=RBFLayer.min_scale
-            )
-        # ... and everything else, trained in the conditional phase.
-        self.conditional = nn.Module()
-        if conditional_dim:
-            self.conditional.encoder = WindowEncoder(*shape, width, dropout)
-            self.conditional.head = GaussianHead(
-                width + n_factors * marginal_dim, conditional_dim, min_scale=1e-3
-            )
-        dims = [marginal_dim] * n_factors + [conditional_dim] * bool(conditional_dim)
-        self.conditional.tokens = nn.ModuleList(nn.Linear(dim, width) for dim in dims)
-        self.conditional.fusion = FUSIONS[fusion](len(dims), n_tasks, width)
-        self.conditional.reconstruct = WindowDecoder(*shape, width)
-        self.conditional.log_scale_x = nn.Parameter(torch.full((n_channels, 1), -1.0))
-        if horizon:
-            self.conditional.forecast = WindowDecoder(horizon, len(sources), width)
-            self.conditional.forecast.start_at_zero()
-            self.conditional.linear = LinearPath(lookback, horizon) if linear_path else None
-            self.conditional.log_scale_y = nn.Parameter(torch.full((horizon,), -1.0))
+        self.marginal = MarginalPath(shape, priors, marginal_dim, width, dropout)
+        dims = [marginal_dim] * len(priors) + [conditional_dim] * bool(conditional_dim)
+        self.conditional = ConditionalPath(
+            shape,
+            dims,
+            conditional_dim,
+            (horizon, len(sources)),
+            width,
+            dropout,
+            fusion,
+            linear_path,
+        )
 
     def infer_marginals(self, x: Tensor) -> Gaussian:
         """``q(b_i | x)``, (batch, factor, dim)."""

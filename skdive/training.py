@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from typing import Any
 
@@ -26,7 +26,7 @@ from skdive.model import DeepDIVE, Outputs
 from skdive.ridge import ridge_weights
 
 RECONSTRUCTION_WEIGHT = 0.2  # of a reconstructed value, where a forecast value has 1
-KNOWN_SHARE = 0.5  # of labels that the heads see as prototypes in training
+KNOWN_SHARE = 0.25  # of labels that the heads see as prototypes in training
 LINEAR_PATH_LR = 0.1  # times lr: it starts at its optimum, and follows the latents slowly
 WEIGHT_DECAY = 0.01
 TERMS = ("cross_entropy", "kl_marginal", "reconstruction", "forecast", "kl_conditional")
@@ -129,6 +129,9 @@ class InterleavedNet(NeuralNet):
     better than the last step, and makes a schedule of learning rates superfluous.
     """
 
+    module_: DeepDIVE
+    live_: DeepDIVE
+
     def __init__(self, *args: Any, dtype: torch.dtype = torch.float32, **kwargs: Any):
         self.dtype = dtype
         super().__init__(*args, **kwargs)
@@ -146,44 +149,44 @@ class InterleavedNet(NeuralNet):
 
     def initialize_optimizer(self, triggered_directly: Any = None) -> InterleavedNet:
         marginal, conditional = self.live_.marginal, self.live_.conditional
-        direct = list(conditional.linear.parameters()) if self.has_linear_path else []
+        linear = conditional.linear
+        direct = [] if linear is None else list(linear.parameters())
         latent = [p for p in conditional.parameters() if all(p is not q for q in direct)]
-        options = {
+        options: dict[str, Any] = {
             "lr": self.lr,
             "weight_decay": WEIGHT_DECAY,
             "fused": torch.device(self.device).type in ("cpu", "cuda"),
         }
-        groups = [{"params": latent}]
+        groups: list[dict[str, Any]] = [{"params": latent}]
         if direct:
             groups.append({"params": direct, "lr": LINEAR_PATH_LR * self.lr, "weight_decay": 0.0})
         self.optimizer_ = self.optimizer(groups, **options)  # of the conditional phase
         self.optimizer_marginal_ = self.optimizer(list(marginal.parameters()), **options)
         return self
 
-    @property
-    def has_linear_path(self) -> bool:
-        """Whether the forecast sees the window through a linear map."""
-        return getattr(self.module_.conditional, "linear", None) is not None
-
-    def enter_phase(self, phase: str) -> None:
-        """Set what the next batches train."""
-        self.phase_ = phase if self.module_.n_factors else "conditional"
+    def enter_phases(self, phases: Sequence[str]) -> None:
+        """Set the phases that the next batches go through."""
+        n_factors = self.module_.n_factors  # without any, every phase is conditional
+        self.phases_ = tuple(phases) if n_factors else ("conditional",)
 
     def get_iterator(self, dataset: WindowBatches, training: bool = False) -> Any:
         """Batches gathered on the device; evaluation takes larger ones."""
         return _Epochs(dataset, self.batch_size if training else dataset.x.chunk, training)
 
     def train_step(self, batch: Batch, **fit_params: Any) -> dict[str, Any]:
-        """One step of the optimiser, or the optimisers, of the phase."""
-        phase = self.phase_
-        terms = self.criterion_.terms(self.live_, batch, phase, training=True)
-        loss = self.criterion_.loss(terms, batch, phase)
-        loss.backward()
-        if phase != "marginal":
-            self._step(self.optimizer_, "conditional")
-        if phase != "conditional":
-            self._step(self.optimizer_marginal_, "marginal")
-        return {"loss": loss, "terms": {f"loss_{phase}": loss, **terms}}
+        """One step in each phase that the batch goes through."""
+        total, terms = 0.0, {}
+        for phase in self.phases_:
+            parts = self.criterion_.terms(self.live_, batch, phase, training=True)
+            loss = self.criterion_.loss(parts, batch, phase)
+            loss.backward()
+            if phase != "marginal":
+                self._step(self.optimizer_, "conditional")
+            if phase != "conditional":
+                self._step(self.optimizer_marginal_, "marginal")
+            total = total + loss.detach()
+            terms.update({f"loss_{phase}": loss, **parts})
+        return {"loss": total, "terms": terms}
 
     def _step(self, optimizer: torch.optim.Optimizer, path: str) -> None:
         """Step an optimiser, and average the weights that it changed."""
@@ -236,7 +239,6 @@ class InterleavedNet(NeuralNet):
         """Train, and note whether somebody interrupted it."""
         self.steps_ = {"marginal": 0, "conditional": 0}
         self.interrupted_ = False
-        self.enter_phase("joint")
         try:
             return super().fit_loop(*args, **kwargs)
         except KeyboardInterrupt as stop:  # is also skorch's way to stop early
@@ -266,6 +268,14 @@ class _Epochs:
         return self.dataset.batches(self.batch_size, self.shuffle)
 
 
+def start_linear_path(net: InterleavedNet, train: WindowBatches) -> None:
+    """Start the linear path, if there is one, at a ridge regression."""
+    average, live = net.module_.conditional.linear, net.live_.conditional.linear
+    if average is not None and live is not None:
+        average.set_weights(ridge_weights(train, net.module_.sources))
+        live.load_state_dict(average.state_dict())
+
+
 def fit_net(
     net: InterleavedNet,
     train: WindowBatches,
@@ -292,10 +302,7 @@ def fit_net(
         net.train_split = None if valid is None else predefined_split(valid)
         try:
             net.initialize()
-            if net.has_linear_path:
-                weights = ridge_weights(train, net.module_.sources)
-                for module in (net.module_, net.live_):
-                    module.conditional.linear.set_weights(weights)
+            start_linear_path(net, train)
             net.partial_fit(train, None)
         finally:
             net.watcher_ = net.train_split = None

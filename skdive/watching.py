@@ -27,7 +27,9 @@ class EpochWatcher:
     """
 
     def __init__(self, estimator: Any):
-        self.estimator, self.fit, self.epoch = estimator, None, None
+        self.estimator = estimator
+        self.fit: Any = None
+        self.epoch: Any = None
         if hasattr(estimator, "_init_callback_context"):
             self.fit = estimator._init_callback_context(max_subtasks=estimator.max_epochs)
             self.fit.call_on_fit_task_begin(estimator=estimator)
