@@ -1,7 +1,32 @@
 """What every test shares."""
 
+import pytest
 import torch
+
+from skdive.model import DeepDIVE
 
 # The models of the tests are too small to gain from threads, and pytest-xdist runs one worker
 # per core.
 torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    """Start every test from the same random numbers of torch."""
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def make_module():
+    """Make a small network in evaluation mode, none of whose parameters is zero."""
+
+    def make(priors=((0.5, 0.3, 0.2), (0.6, 0.4)), **options):
+        given = dict(lookback=10, n_channels=2, horizon=4, sources=(0, 1), marginal_dim=2)
+        given |= dict(conditional_dim=3, width=16, dropout=0.0) | options
+        module = DeepDIVE(priors=[list(prior) for prior in priors], **given)
+        with torch.no_grad():
+            for parameter in module.parameters():
+                parameter.add_(0.2 * torch.randn_like(parameter))  # what starts at zero as well
+        return module.eval()
+
+    return make

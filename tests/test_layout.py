@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1] / "skdive"
 LONGEST = 380  # lines
 
 ARRAYS = {"numpy", "pandas"}
-ESTIMATOR = {"numpy", "pandas", "scipy", "sklearn", "torch"}
+ESTIMATOR = {"numpy", "pandas", "polars", "sklearn", "torch"}
 
 # From the bottom up: level, and the libraries that a module may import. A module imports only
 # modules of lower levels, so there can be no cycle.
@@ -26,11 +26,16 @@ PLAN = {
     "layers": (2, {"torch"}),
     "losses": (3, {"torch"}),
     "model": (4, {"torch"}),
-    "interleaving": (5, {"numpy", "skorch", "torch"}),
-    "training": (6, {"numpy", "skorch", "torch"}),
-    "base": (7, ESTIMATOR),
-    "forecaster": (8, ESTIMATOR),
-    "encoder": (8, ESTIMATOR),
+    "batches": (4, {"numpy", "torch"}),
+    "ridge": (5, {"torch"}),
+    "interleaving": (5, {"skorch"}),
+    "training": (6, {"skorch", "torch"}),
+    "checks": (7, {"numpy", "torch"}),
+    "watching": (7, {"sklearn"}),
+    "inference": (8, ESTIMATOR),
+    "base": (9, ESTIMATOR),
+    "forecaster": (10, ESTIMATOR),
+    "encoder": (10, ESTIMATOR),
 }
 STANDARD = sys.stdlib_module_names
 

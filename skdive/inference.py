@@ -1,0 +1,266 @@
+"""What a fitted model answers: embeddings, reconstructions, labels, likelihoods."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils.validation import check_is_fitted, validate_data
+from torch import Tensor
+
+from skdive.batches import DeviceWindows, Standardiser
+from skdive.checks import check_windows
+from skdive.factors import FactorCodec
+from skdive.losses import conditional_kl, kernel_kl, marginal_kl_bound
+from skdive.windows import Windows
+
+
+class LatentModel(TransformerMixin, BaseEstimator):
+    """The methods that every estimator has once `BaseDeepDIVE` has fitted it."""
+
+    net_: Any
+    factor_names_: tuple[str, ...]
+    classes_: list[np.ndarray]
+    _codec: FactorCodec
+    _scale_x: Standardiser
+
+    def _windows(self, X: Any, *, reset: bool = False) -> Windows:
+        """Check X, in whatever form it came, and see it as Windows."""
+        if isinstance(X, Windows):
+            check_windows(X, "X")
+            if reset:
+                self.n_features_in_ = X.shape[1]
+                self.__dict__.pop("feature_names_in_", None)
+            windows = X
+        else:
+            dtype = [np.float64, np.float32]
+            X = validate_data(self, X, reset=reset, dtype=dtype, allow_nd=True)
+            n_channels = getattr(self, "n_channels", None)
+            windows = Windows.from_array(X, n_channels if X.ndim == 2 else None)
+        if reset:
+            self._shape = windows.length, windows.n_channels
+            self._flat = windows.flat
+        elif (windows.length, windows.n_channels) != self._shape:
+            raise ValueError(
+                f"X has {windows.shape[1]} features: windows of {windows.length} steps and "
+                f"{windows.n_channels} channels, but {type(self).__name__} is expecting "
+                f"{self.n_features_in_} features as input: {self._shape[0]} steps and "
+                f"{self._shape[1]} channels."
+            )
+        return windows
+
+    def _codes(self, marginals: Any, n: int) -> Tensor:
+        """Codes of labels, -1 where they are unknown."""
+        if marginals is None:
+            shape = (n, len(self.factor_names_))
+            return torch.full(shape, -1, dtype=torch.long)
+        if not self.factor_names_:
+            raise ValueError(
+                f"marginals were given, but this {type(self).__name__} was fitted without any."
+            )
+        return torch.from_numpy(self._codec.transform(marginals, n))
+
+    @property
+    def _module(self) -> Any:
+        """The fitted network, on the device that it was fitted on or, failing that, loaded to."""
+        return self.net_.module_
+
+    def _map(self, windows: Windows, function: Callable, *extras: Tensor) -> list[np.ndarray]:
+        """Apply a function of (module, x, *extras) to all windows, in large batches.
+
+        `windows` and what the function returns are on standardised scale; `extras` are tensors
+        with a row for each window.
+        """
+        module = self._module
+        weights = module.conditional.log_scale_x
+        x = DeviceWindows.upload(windows, self._scale_x, weights.dtype, weights.device)
+        index = torch.arange(len(windows), device=weights.device)
+        parts = []
+        with torch.inference_mode():
+            for rows in index.split(x.chunk):
+                chosen = [extra.to(weights.device)[rows] for extra in extras]
+                parts.append(function(module, x.take(rows), *chosen))
+        return [torch.cat(tensors).cpu().numpy() for tensors in zip(*parts, strict=True)]
+
+    def transform(self, X: Any) -> np.ndarray:
+        """Embed windows: the means of their latents.
+
+        Parameters
+        ----------
+        X : Windows, array-like or DataFrame
+            Windows, in the form and units of `fit`.
+
+        Returns
+        -------
+        Z : ndarray of shape (n, n_factors * marginal_dim + conditional_dim)
+            The latent block of each factor, then the conditional latent; `get_feature_names_out`
+            names the columns.
+        """
+        check_is_fitted(self)
+        windows = self._windows(X)
+        (Z,) = self._map(windows, lambda module, x: (_join(*module.infer(x)),))
+        return Z.astype(windows.dtype, copy=False)
+
+    def inverse_transform(self, Z: Any) -> np.ndarray:
+        """Decode embeddings to windows.
+
+        Parameters
+        ----------
+        Z : array-like of shape (n, n_factors * marginal_dim + conditional_dim)
+            Embeddings, as `transform` returns them.
+
+        Returns
+        -------
+        X : ndarray of shape (n, lookback * n_channels) or (n, lookback, n_channels)
+            Windows in the units of `fit`, with as many dimensions as there.
+        """
+        check_is_fitted(self)
+        names = self.get_feature_names_out()
+        Z = np.asarray(Z, dtype=np.result_type(np.asarray(Z).dtype, np.float32))
+        if Z.ndim != 2 or Z.shape[1] != len(names):
+            raise ValueError(f"Z must have shape (n, {len(names)}), got {Z.shape}.")
+        module = self._module
+        weights = module.conditional.log_scale_x
+        blocks = (module.n_factors, module.marginal_dim)
+        split = blocks[0] * blocks[1]
+        with torch.inference_mode():
+            z = torch.as_tensor(Z, dtype=weights.dtype, device=weights.device)
+            x = module.decode(z[:, :split].unflatten(1, blocks), z[:, split:]).cpu().numpy()
+        return self._in_shape_of_x(self._scale_x.undo(x.swapaxes(1, 2))).astype(Z.dtype, copy=False)
+
+    def reconstruct(self, X: Any) -> np.ndarray:
+        """Show windows as the model sees them: encoded and decoded again.
+
+        Parameters
+        ----------
+        X : Windows, array-like or DataFrame
+            Windows, in the form and units of `fit`.
+
+        Returns
+        -------
+        X_hat : ndarray of the shape of X
+        """
+        check_is_fitted(self)
+        windows = self._windows(X)
+        (x,) = self._map(windows, lambda module, x: (module.decode(*module.infer(x)),))
+        x = self._scale_x.undo(x.swapaxes(1, 2))
+        return x.reshape(windows.shape).astype(windows.dtype, copy=False)
+
+    def predict_marginals(self, X: Any) -> np.ndarray:
+        """Tell the class of each factor from the window.
+
+        Parameters
+        ----------
+        X : Windows, array-like or DataFrame
+            Windows, in the form and units of `fit`.
+
+        Returns
+        -------
+        labels : ndarray of shape (n, n_factors)
+            In the labels' own values; of dtype object where the factors' types differ.
+        """
+        probabilities = self.predict_marginals_proba(X)
+        return self._codec.inverse_transform(np.stack([p.argmax(1) for p in probabilities], axis=1))
+
+    def predict_marginals_proba(self, X: Any) -> list[np.ndarray]:
+        """Probabilities of the classes of each factor.
+
+        Parameters
+        ----------
+        X : Windows, array-like or DataFrame
+            Windows, in the form and units of `fit`.
+
+        Returns
+        -------
+        probabilities : list of ndarrays of shape (n, n_classes)
+            One array for each factor; columns in the order of `classes_`.
+        """
+        check_is_fitted(self)
+        windows = self._windows(X)
+        if not self.factor_names_:
+            raise ValueError(f"this {type(self).__name__} was fitted without marginals.")
+
+        def posteriors(module: Any, x: Tensor) -> tuple[Tensor]:
+            return (module.marginal.rbf.log_posteriors(module.infer_marginals(x).mean).exp(),)
+
+        (every,) = self._map(windows, posteriors)
+        return [
+            every[:, f, : len(classes)].astype(windows.dtype, copy=False)
+            for f, classes in enumerate(self.classes_)
+        ]
+
+    def _bound(self, windows: Windows, y: Tensor | None) -> dict[str, np.ndarray]:
+        """Terms of the evidence lower bound, per window; y is standardised."""
+        objective = self.net_.criterion_
+
+        def terms(module: Any, x: Tensor, *futures: Tensor) -> tuple[Tensor, ...]:
+            q_b = module.infer_marginals(x)
+            q_a = module.infer_conditional(x, q_b.mean)
+            outputs = module.heads(x, q_b.mean, q_a.mean)
+            future = futures[0] if futures else None
+            x_nll, y_nll = objective.likelihood(module, outputs, x, future)
+            rbf = module.marginal.rbf
+            kl = kernel_kl(q_b, rbf.centres, rbf.scales)
+            unknown = torch.full(kl.shape[:2], -1, device=kl.device)
+            found = [x_nll.sum((1, 2)), conditional_kl(q_a)]
+            found += [marginal_kl_bound(kl, rbf.log_priors, unknown).sum(1)]
+            return (*found, *([y_nll.sum((1, 2))] if y_nll is not None else []))
+
+        found = self._map(windows, terms, *([] if y is None else [y]))
+        names = ("reconstruction", "kl_conditional", "kl_marginal", "forecast")
+        return dict(zip(names, (-term for term in found), strict=False))
+
+    def _elbo(self, windows: Windows, y: Tensor | None, return_terms: bool) -> Any:
+        """The bound, or its terms with the bound among them."""
+        terms = {name: t.astype(windows.dtype) for name, t in self._bound(windows, y).items()}
+        elbo = np.sum(list(terms.values()), axis=0)
+        return {"elbo": elbo, **terms} if return_terms else elbo
+
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+        """Name the columns of the embedding.
+
+        Parameters
+        ----------
+        input_features : ignored
+            For scikit-learn's sake.
+
+        Returns
+        -------
+        names : ndarray of str
+            ``marginal_<factor>_<d>`` and ``conditional_<j>``.
+        """
+        check_is_fitted(self)
+        dims = range(self._module.marginal_dim)
+        names = [f"marginal_{factor}_{d}" for factor in self.factor_names_ for d in dims]
+        names += [f"conditional_{j}" for j in range(self._module.conditional_dim)]
+        return np.array(names, dtype=object)
+
+    @property
+    def prototypes_(self) -> dict[str, np.ndarray]:
+        """Prototypes of the classes of each factor, {factor: (n_classes, marginal_dim)}."""
+        check_is_fitted(self)
+        centres = self._module.marginal.rbf.centres.detach().cpu().numpy()
+        return {
+            name: centres[f, : len(self.classes_[f])].copy()
+            for f, name in enumerate(self.factor_names_)
+        }
+
+    def _in_shape_of_x(self, x: np.ndarray) -> np.ndarray:
+        """Windows (n, lookback, n_channels) with as many dimensions as X had in fit."""
+        return x.reshape(len(x), -1) if self._flat else x
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "net_")
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        tags.input_tags.three_d_array = True
+        return tags
+
+
+def _join(b: Tensor, a: Tensor) -> Tensor:
+    return torch.cat([b.flatten(1), a], dim=1)

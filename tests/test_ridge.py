@@ -1,0 +1,150 @@
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose
+from sklearn.linear_model import Ridge
+
+from skdive.batches import DeviceWindows, WindowBatches
+from skdive.layers import LinearPath
+from skdive.ridge import MAX_WINDOWS, ridge_weights
+
+LOOKBACK, HORIZON = 8, 3
+PENALTIES = np.logspace(-2, 6, 33)
+
+
+def batches_of(series, y_columns=None):
+    """All windows of a series and their futures."""
+    values = torch.as_tensor(series)
+    starts = torch.arange(len(values) - LOOKBACK - HORIZON + 1)
+    data = DeviceWindows(values, starts, LOOKBACK + HORIZON, values.device)
+    codes = torch.empty(len(starts), 0, dtype=torch.long)
+    x, y = data.ahead(0, LOOKBACK), data.ahead(LOOKBACK, HORIZON)
+    return WindowBatches(x, y, codes, y_columns)
+
+
+def pooled(batches, sources=slice(None)):
+    """Regressors and targets of the ridge: all channels one below the other."""
+    inputs, y = batches.take(torch.arange(len(batches)))
+    x = inputs["x"].numpy()[:, sources]
+    level = x[:, :, -1:]
+    regressors = np.concatenate([x - level, level], axis=2)
+    return regressors.reshape(-1, LOOKBACK + 1), (y.numpy() - level).reshape(-1, HORIZON)
+
+
+def noisy_linear(noise, n, seed=0):
+    """Two channels that follow one linear recursion; `noise` is relative to their innovations."""
+    rng = np.random.default_rng(seed)
+    series = rng.normal(size=(n, 2))
+    for t in range(2, n):
+        series[t] += 1.2 * series[t - 1] - 0.5 * series[t - 2]
+    return series + noise * rng.normal(size=(n, 2))
+
+
+def coefficients(ridge):
+    """Weights of scikit-learn's Ridge in the layout of `LinearPath`."""
+    return np.vstack([ridge.coef_.T, ridge.intercept_])
+
+
+def gcv(X, Y, penalty):
+    """Generalised cross-validation by its definition, with the hat matrix written out."""
+    centred = X - X.mean(0)
+    hat = centred @ np.linalg.solve(centred.T @ centred + penalty * np.eye(X.shape[1]), centred.T)
+    residual = Y - Ridge(alpha=penalty).fit(X, Y).predict(X)
+    return np.square(residual).sum() / (1 - np.trace(hat) / len(X)) ** 2
+
+
+# A few windows of noise want a strong penalty, many clean ones a weak one.
+CASES = {"clean": (0.0, 300), "noisy": (1.0, 100), "noise": (100.0, 40), "few": (0.3, 16)}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_weights_are_those_of_ridge_with_the_penalty_of_generalised_cross_validation(case):
+    batches = batches_of(noisy_linear(*CASES[case]))
+    X, Y = pooled(batches)
+    best = min(PENALTIES, key=lambda penalty: gcv(X, Y, penalty))
+
+    expected = coefficients(Ridge(alpha=best).fit(X, Y))
+    assert_allclose(ridge_weights(batches, None), expected, rtol=1e-7, atol=1e-9)
+
+
+def test_the_penalty_grows_with_the_noise():
+    def norm(case):
+        batches = batches_of(noisy_linear(*CASES[case]))
+        weak = coefficients(Ridge(alpha=PENALTIES[0]).fit(*pooled(batches)))
+        return float(ridge_weights(batches, None)[:-1].norm()) / np.linalg.norm(weak[:-1])
+
+    assert norm("clean") > 0.9
+    assert norm("noise") < 0.9 * norm("clean")
+
+
+@pytest.mark.parametrize("noise", [0.1, 0.5, 2.0])
+@pytest.mark.parametrize("n", [60, 400])
+def test_the_penalty_is_nearly_the_best_one_on_new_data(noise, n):
+    train = batches_of(noisy_linear(noise, n))
+    X, Y = pooled(batches_of(noisy_linear(noise, 4000, seed=1)))
+
+    def error(weights):
+        return np.square(X @ weights[:-1] + weights[-1] - Y).mean()
+
+    best = min(error(coefficients(Ridge(alpha=a).fit(*pooled(train)))) for a in PENALTIES)
+    assert error(ridge_weights(train, None).numpy()) < 1.05 * best
+
+
+def test_a_noiseless_linear_continuation_is_recovered():
+    t = np.arange(500)[:, None]
+    series = np.hstack([np.sin(t), 2 * np.cos(2 * t) + 4, 0.5 * np.sin(t) - np.cos(2 * t)])
+    train, test = batches_of(series[:300]), batches_of(series[300:])
+    path = LinearPath(LOOKBACK, HORIZON).double()
+    path.set_weights(ridge_weights(train, None))
+    inputs, y = test.take(torch.arange(len(test)))
+
+    with torch.no_grad():
+        assert_allclose(path(inputs["x"]), y, atol=0.01)
+
+
+def test_each_target_is_regressed_on_the_channel_that_it_continues():
+    columns = torch.tensor([2, 0])
+    rng = np.random.default_rng(0)
+    batches = batches_of(rng.normal(size=(100, 3)).cumsum(0), y_columns=columns)
+    X, Y = pooled(batches, sources=[2, 0])
+
+    candidates = [coefficients(Ridge(alpha=a).fit(X, Y)) for a in PENALTIES]
+    weights = ridge_weights(batches, columns).numpy()
+    assert min(np.abs(weights - candidate).max() for candidate in candidates) < 1e-8
+
+
+def test_batches_and_single_precision_do_not_change_the_weights():
+    series = noisy_linear(0.5, 300)
+    expected = ridge_weights(batches_of(series), None)
+
+    assert_allclose(ridge_weights(batches_of(series), None, batch_size=7), expected)
+    single = ridge_weights(batches_of(series.astype(np.float32)), None)
+    assert_allclose(single, expected, atol=1e-3)
+
+
+def test_constant_series_give_finite_weights():
+    weights = ridge_weights(batches_of(np.full((50, 2), 3.0)), None)
+    assert_allclose(weights, 0, atol=1e-8)
+
+
+def test_windows_are_sampled_evenly_however_many_there_are():
+    """Also where float32 cannot count them."""
+    some = batches_of(noisy_linear(0.5, 300))
+    n = (1 << 24) + 4
+    seen = []
+
+    class Many(WindowBatches):
+        def __len__(self):
+            return n
+
+        def take(self, index):
+            seen.append(index)
+            return some.take(index % len(some))
+
+    ridge_weights(Many(some.x, some.y, some.codes), None)
+    index = torch.cat(seen)
+    assert len(index) == MAX_WINDOWS
+    assert index[0] == 0
+    assert index[-1] == n - 1
+    gaps = index.diff()
+    assert gaps.max() - gaps.min() <= 1
