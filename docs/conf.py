@@ -2,10 +2,6 @@
 
 import os
 from importlib.metadata import version as installed_version
-from pathlib import Path
-
-EXAMPLES = Path(__file__).parent.parent / "examples"
-HAS_GALLERY = any((EXAMPLES / f"{name}.rst").exists() for name in ("README", "GALLERY_HEADER"))
 
 project = "skdive"
 author = "skdive developers"
@@ -17,10 +13,9 @@ extensions = [
     "sphinx.ext.autosummary",
     "sphinx.ext.mathjax",
     "numpydoc",
-    *(["sphinx_gallery.gen_gallery"] if HAS_GALLERY else []),
+    "sphinx_gallery.gen_gallery",
 ]
 exclude_patterns = ["_build", "auto_examples/*.ipynb", "auto_examples/*.py"]
-suppress_warnings = ["toc.empty_glob", "toc.not_readable"]  # a checkout without examples has no gallery
 
 default_role = "py:obj"  # what the docstrings put in single backticks
 add_function_parentheses = False

@@ -17,7 +17,9 @@ def ridge_weights(data: WindowBatches, sources: Tensor | None, batch_size: int =
     nothing but these sums.
     """
     n, dim = len(data), data.x.length + 1
-    index = torch.linspace(0, n - 1, min(n, MAX_WINDOWS), device=data.x.device).long()
+    n_used = min(n, MAX_WINDOWS)
+    steps = torch.arange(n_used, device=data.x.device)
+    index = steps * (n - 1) // max(1, n_used - 1)
     count, sums = 0, []
     for rows in index.split(batch_size):
         batch = data.take(rows)
