@@ -27,7 +27,7 @@ naive = last_day[:, np.arange(horizon) % season].reshape(len(test), -1)
 
 def mae(y_pred):
     errors = np.abs(y_pred - np.asarray(test.y))
-    return errors.reshape(-1, n_channels).mean(axis=0)
+    return errors.reshape(-1, n_channels).mean(axis=0, dtype=float)
 
 
 scores = pd.DataFrame({"DeepDIVE": mae(forecast), "naive": mae(naive)}, index=series.columns)
@@ -36,7 +36,7 @@ print(scores.round(3))
 
 # 5. Forecast what follows the last row of the table.
 newest = series.to_numpy(np.float32)[None, -lookback:]  # one window: (1, lookback, channel)
-coming = model.predict(newest).reshape(horizon, n_channels)
+coming = model.predict(newest).astype(float).reshape(horizon, n_channels)
 step = series.index[-1] - series.index[-2]
 stamps = series.index[-1] + step * np.arange(1, horizon + 1)
 print(pd.DataFrame(coming, stamps, series.columns).round(1).head(3))

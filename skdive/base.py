@@ -15,6 +15,7 @@ from skdive.batches import (
     WindowBatches,
     continued_channels,
     newest_tail,
+    offset_of,
 )
 from skdive.checks import resolve_device
 from skdive.factors import FactorCodec
@@ -61,12 +62,13 @@ class BaseDeepDIVE(CallbackSupportMixin, LatentModel):
                 "greater than 0."
             )
         self._device = resolve_device(self.device)
-        self._continues = y is not None and x.columns is None and x.base is y.base
+        offset = offset_of(x, y)
+        self._continues = offset is not None
         horizon, span = 0, x.length
         if y is not None:
             horizon, span = y.length, x.length + y.length
-            if self._continues:
-                span = int(y.starts[0] - x.starts[0]) + horizon
+            if offset is not None:
+                span = offset + horizon
         codes = self._fit_labels(marginals, len(x))
         everything = np.arange(len(x))
         train, valid = everything, None
@@ -78,7 +80,7 @@ class BaseDeepDIVE(CallbackSupportMixin, LatentModel):
 
         self._scale_x = Standardiser.of(x[train])
         sources: tuple[int, ...] = ()
-        if y is not None and self._continues:
+        if y is not None and offset is not None:
             self._scale_y = self._scale_x.select(y.columns)
             sources = tuple(range(x.n_channels) if y.columns is None else map(int, y.columns))
         elif y is not None:
@@ -116,11 +118,11 @@ class BaseDeepDIVE(CallbackSupportMixin, LatentModel):
         if y is None:
             data = DeviceWindows.upload(x, self._scale_x, dtype, self._device)
             return WindowBatches(data, None, labels)
-        if not (self._continues and x.base is y.base):
+        offset = offset_of(x, y) if self._continues else None
+        if offset is None:
             windows = DeviceWindows.upload(x, self._scale_x, dtype, self._device)
             futures = DeviceWindows.upload(y, self._scale_y, dtype, self._device)
             return WindowBatches(windows, futures, labels)
-        offset = int(y.starts[0] - x.starts[0])
         whole = x.steps(0, offset + y.length)
         data = DeviceWindows.upload(whole, self._scale_x, dtype, self._device)
         columns = None if y.columns is None else torch.from_numpy(y.columns).to(self._device)

@@ -171,6 +171,17 @@ def row_positions(rows: Windows, horizon: int) -> np.ndarray:
     return np.arange(n) * step
 
 
+def offset_of(x: Windows, y: Windows | None) -> int | None:
+    """Steps from the start of each window to that of its future in the same series.
+
+    None where futures come from elsewhere, so that they cannot be gathered along with the windows.
+    """
+    if y is None or x.base is not y.base or x.columns is not None:
+        return None
+    offsets = np.unique(y.starts - x.starts)
+    return int(offsets[0]) if len(offsets) == 1 and offsets[0] >= 0 else None
+
+
 def continued_channels(x: Windows, y: Windows) -> tuple[int, ...]:
     """The channel of x that each target of y continues.
 

@@ -25,7 +25,7 @@ def series():
 
 @pytest.fixture
 def windows(series):
-    return Windows(series, starts=[4, 30, 7, 41, 8], length=6)
+    return Windows(series, starts=[7, 30, 4, 41, 8], length=6)
 
 
 def upload(windows, dtype=torch.float64):
@@ -43,7 +43,7 @@ def standardised(windows):
 
 @pytest.mark.parametrize("columns", [None, [1], [2, 0]])
 def test_moments_count_each_covered_row_once(series, columns):
-    windows = Windows(series, starts=[4, 30, 7, 41, 8], length=6, columns=columns)
+    windows = Windows(series, starts=[7, 30, 4, 41, 8], length=6, columns=columns)
     rows = np.unique(np.add.outer(windows.starts, np.arange(6)))
     covered = series[rows] if columns is None else series[rows][:, columns]
     scale = Standardiser.of(windows)
@@ -90,7 +90,7 @@ def test_a_large_offset_does_not_cost_the_variation():
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("columns", [None, [1], [2, 0]])
 def test_gathered_windows_are_those_of_numpy_standardised(series, dtype, columns):
-    windows = Windows(series, starts=[4, 30, 7, 41, 8], length=6, columns=columns)
+    windows = Windows(series, starts=[7, 30, 4, 41, 8], length=6, columns=columns)
     index = [3, 0, 3, 2]
     taken = upload(windows, dtype).take(torch.tensor(index))
 

@@ -85,6 +85,21 @@ def test_a_latent_counts_through_its_token_alone(make_module, x, fusion, silence
             assert torch.equal(output, old) is not moves
 
 
+def test_each_latent_has_a_token(make_module, x):
+    module = make_module()
+    seen = []
+    module.conditional.fusion.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    b, a = module.infer(x)
+    module.fuse(b, a)
+
+    for token in range(3):  # of b_1, b_2 and a
+        moved = torch.cat([b.flatten(1), a], dim=1)
+        moved[:, 2 * token : 2 * token + 2] += 1
+        module.fuse(moved[:, :4].unflatten(1, (2, 2)), moved[:, 4:])
+        differs = (seen[-1] != seen[0]).any(dim=2)
+        assert differs.tolist() == [[n == token for n in range(3)]] * 6
+
+
 @pytest.mark.parametrize("fusion", ["attention", "concat"])
 @pytest.mark.parametrize(
     ("priors", "conditional_dim", "n_tokens"),

@@ -1,0 +1,104 @@
+"""Bad input ends in one clear error: what came, what was expected, what to do."""
+
+import numpy as np
+import pytest
+
+from skdive import DeepDIVEEncoder, DeepDIVEForecaster, Windows, sliding_windows
+
+RNG = np.random.default_rng(0)
+X, Y = RNG.normal(size=(30, 8)), RNG.normal(size=(30, 2))
+LABELS = np.arange(30) % 3
+
+
+def with_value(array, value):
+    array = array.copy()
+    array[3, 1] = value
+    return array
+
+
+BAD_DATA = {
+    "NaN in X": ({"X": with_value(X, np.nan)}, "contains NaN"),
+    "inf in X": ({"X": with_value(X, np.inf)}, "contains infinity"),
+    "NaN in y": ({"y": with_value(Y, np.nan)}, "y contains NaN"),
+    "no windows": ({"X": X[:0], "y": Y[:0]}, "0 sample"),
+    "1-D X": ({"X": X[:, 0]}, "Expected 2D array"),
+    "words": ({"X": np.full((30, 8), "a")}, "could not convert string"),
+    "objects": ({"X": np.full((30, 8), object())}, "number"),
+    "y is None": ({"y": None}, "requires y to be passed"),
+    "y too short": ({"y": Y[:20]}, r"inconsistent numbers of samples: \[30, 20\]"),
+    "horizon 0": ({"y": np.empty((30, 0))}, "horizon|0 feature"),
+    "4-D y": ({"y": np.zeros((30, 1, 1, 1))}, r"\(n, horizon, n_targets\), got"),
+    "one class": ({"marginals": np.zeros(30, int)}, "1 class"),
+    "-1 and 1": ({"marginals": np.resize([-1, 1], 30)}, "different missing_label"),
+    "no label": ({"marginals": np.full(30, -1)}, "no label at all"),
+    "continuous label": ({"marginals": X[:, 0]}, "KBinsDiscretizer"),
+    "labels too short": ({"marginals": LABELS[:9]}, "9 rows, but there are 30"),
+    "X_val alone": ({"X_val": X}, "X_val needs y_val"),
+    "y_val alone": ({"y_val": Y}, "belong to X_val"),
+    "other horizon": ({"X_val": X, "y_val": Y[:, :1]}, "1 steps of 1 targets, but 2 steps"),
+}
+
+
+@pytest.mark.parametrize(("data", "message"), BAD_DATA.values(), ids=BAD_DATA)
+def test_data(data, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        DeepDIVEForecaster(max_epochs=1).fit(**{"X": X, "y": Y, **data})
+
+
+BAD_PARAMETERS = [
+    ("marginal_dim", 0, "marginal_dim must be at least 1, got 0"),
+    ("conditional_dim", -1, "conditional_dim must be at least 0"),
+    ("hidden_dim", 30, "multiple of 4"),
+    ("max_epochs", 1.5, "max_epochs must be an int, got 1.5"),
+    ("batch_size", True, "batch_size must be an int"),
+    ("n_iter_no_change", 0, "n_iter_no_change must be at least 1"),
+    ("dropout", 1.0, r"dropout must be in \[0, 1\)"),
+    ("beta", -0.1, "beta must be at least 0"),
+    ("lr", 0, "lr must be greater than 0"),
+    ("lr", "fast", "lr must be a number"),
+    ("validation_fraction", 1, r"validation_fraction must be in \(0, 1\)"),
+    ("fusion", "sum", "fusion must be one of"),
+    ("likelihood", "poisson", "likelihood must be one of"),
+    ("device", "cuda:7", "not there"),
+    ("device", "tpu", "device must be"),
+    ("n_channels", 3, "not a multiple of n_channels=3"),
+]
+
+
+@pytest.mark.parametrize("Estimator", [DeepDIVEForecaster, DeepDIVEEncoder])
+@pytest.mark.parametrize(("name", "value", "message"), BAD_PARAMETERS)
+def test_parameters(Estimator, name, value, message):
+    y = Y if Estimator is DeepDIVEForecaster else LABELS
+    with pytest.raises((ValueError, TypeError), match=message):
+        Estimator(**{name: value}).fit(X, y)
+
+
+def test_nothing_to_encode():
+    with pytest.raises(ValueError, match="nothing to encode"):
+        DeepDIVEForecaster(conditional_dim=0).fit(X, Y)
+
+
+def test_windows_with_a_hole():
+    base = with_value(RNG.normal(size=(50, 2)), np.nan)
+    with pytest.raises(ValueError, match="X contains NaN or infinity"):
+        DeepDIVEForecaster().fit(Windows(base, np.arange(30), 8), Y)
+
+
+def test_other_windows_than_in_fit():
+    model = DeepDIVEForecaster(max_epochs=1).fit(X, Y)
+    with pytest.raises(ValueError, match="7 features, but DeepDIVEForecaster is expecting 8"):
+        model.predict(X[:, :7])
+    with pytest.raises(ValueError, match="4 features, but"):
+        model.predict(X.reshape(30, 4, 2))
+    with pytest.raises(ValueError, match="8 steps and 2 channels"):
+        model.predict(sliding_windows(RNG.normal(size=(40, 2)), 8, 2).X)
+    with pytest.raises(ValueError, match="without any"):
+        model.predict(X, marginals=LABELS)
+    with pytest.raises(ValueError, match="Z must have shape"):
+        model.inverse_transform(X)
+
+
+def test_a_class_that_only_validation_windows_have():
+    labels = np.where(np.arange(30) < 28, LABELS, 7)
+    with pytest.warns(UserWarning, match=r"no training window has: \[7\]"):
+        DeepDIVEForecaster(max_epochs=1).fit(X, Y, marginals=labels)
