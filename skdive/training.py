@@ -297,7 +297,10 @@ def fit_net(
     """
     device = torch.device(net.device)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every device
+        if device.type == "cuda":
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
         net.watcher_ = watcher
         net.train_split = None if valid is None else predefined_split(valid)
         try:
