@@ -138,7 +138,7 @@ class BaseDeepDIVE(CallbackSupportMixin, LatentModel):
         """Build the network and train it."""
         module = {
             "lookback": train.x.length,
-            "n_channels": train.x.values.shape[1],
+            "n_channels": train.x.n_channels,
             "priors": [prior.tolist() for prior in getattr(self._codec, "priors_", [])],
             "horizon": horizon,
             "sources": sources,

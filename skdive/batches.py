@@ -10,16 +10,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from skdive.layers import NormedWindow, norm_windows
 from skdive.windows import Windows
 
 ROWS = 1 << 16  # of a series that are converted at a time
-CHUNK = 1 << 20  # values of a window batch in evaluation
+CHUNK = {"cpu": 1 << 20, "cuda": 1 << 24}  # values of windows that are computed at a time
 
 
 class Batch(NamedTuple):
-    """Some windows: the inputs by name, labels among them, and their futures."""
+    """Some windows, their labels and their futures."""
 
-    inputs: dict[str, Tensor]  # x (batch, channel, lookback), codes (batch, factor)
+    window: NormedWindow  # of x (batch, channel, lookback)
+    codes: Tensor  # (batch, factor), -1 where a label is unknown
     y: Tensor | None  # (batch, target, horizon)
 
 
@@ -58,7 +60,8 @@ class DeviceWindows:
 
     Parameters
     ----------
-    values : Tensor of shape (T, C)
+    values : Tensor of shape (C, T)
+        Channels first: a channel of a window is a contiguous run.
     starts : Tensor of int64, shape (n,), on the device of `values`
     length : int
     device : torch.device
@@ -67,9 +70,9 @@ class DeviceWindows:
 
     def __init__(self, values: Tensor, starts: Tensor, length: int, device: torch.device):
         self.values, self.starts, self.length, self.device = values, starts, length, device
-        n_channels = values.shape[1]
-        # Every window as a contiguous run of the series: one memory copy per window.
-        self._runs = values.view(-1).unfold(0, length * n_channels, n_channels)
+        n_channels, n_steps = values.shape
+        self._runs = values.view(-1).unfold(0, length, 1)
+        self._channels = torch.arange(n_channels, device=values.device) * n_steps
 
     @classmethod
     def upload(
@@ -78,12 +81,12 @@ class DeviceWindows:
         """Standardise the part of the base that the windows cover, and put it on the device."""
         first = int(windows.starts.min())
         rows = int(windows.starts.max()) + windows.length - first
-        values = torch.empty(rows, windows.n_channels, dtype=dtype)
+        values = torch.empty(windows.n_channels, rows, dtype=dtype)
         columns = slice(None) if windows.columns is None else windows.columns
         for begin in range(0, rows, ROWS):
             end = min(begin + ROWS, rows)
             chunk = windows.base[first + begin : first + end][:, columns].astype(np.float64)
-            values[begin:end] = torch.from_numpy(scale.apply(chunk))
+            values[:, begin:end] = torch.from_numpy(scale.apply(chunk).T)
         starts = torch.from_numpy(windows.starts - first)
         try:
             return cls(values.to(device), starts.to(device), windows.length, device)
@@ -100,18 +103,25 @@ class DeviceWindows:
         return DeviceWindows(self.values, self.starts + offset, length, self.device)
 
     @property
+    def n_channels(self) -> int:
+        """Channels of the series."""
+        return len(self.values)
+
+    @property
     def chunk(self) -> int:
-        """Windows to evaluate at a time."""
-        return max(1, CHUNK // (self.length * self.values.shape[1]))
+        """Windows to compute at a time: what bounds memory, and stays in the cache of a CPU."""
+        n_values = CHUNK.get(self.device.type, CHUNK["cpu"])
+        return max(1, n_values // (self.length * self.n_channels))
 
     def __len__(self) -> int:
         return len(self.starts)
 
-    def take(self, index: Tensor) -> Tensor:
-        """Gather windows, (batch, channel, length)."""
-        runs = self._runs.index_select(0, self.starts[index.to(self.starts.device)])
-        windows = runs.unflatten(1, (self.length, -1)).transpose(1, 2)
-        return windows.contiguous().to(self.device)
+    def take(self, index: Tensor, channels: Tensor | None = None) -> Tensor:
+        """Gather windows, (batch, channel, length), of all channels or only some."""
+        offsets = self._channels if channels is None else self._channels[channels]
+        rows = self.starts[index.to(self.starts.device)].unsqueeze(1) + offsets
+        runs = self._runs.index_select(0, rows.flatten())
+        return runs.view(len(index), -1, self.length).to(self.device)
 
 
 class WindowBatches(torch.utils.data.Dataset):
@@ -140,18 +150,37 @@ class WindowBatches(torch.utils.data.Dataset):
 
     def take(self, index: Tensor) -> Batch:
         """Gather the windows of an index on the device."""
-        y = None if self.y is None else self.y.take(index)
-        if y is not None and self.y_columns is not None:
-            y = y[:, self.y_columns]
-        return Batch({"x": self.x.take(index), "codes": self.codes[index]}, y)
+        y = None if self.y is None else self.y.take(index, self.y_columns)
+        return Batch(norm_windows(self.x.take(index)), self.codes[index], y)
 
     __getitem__ = take
 
-    def batches(self, batch_size: int, shuffle: bool = False) -> Iterator[Batch]:
+    def batches(self, batch_size: int, shuffle: bool = False) -> Iterator[Rows]:
         """All windows, in their order or, with torch's random numbers, in another."""
         n, device = len(self), self.x.device
         order = torch.randperm(n).to(device) if shuffle else torch.arange(n, device=device)
-        return map(self.take, order.split(batch_size))
+        return (Rows(self, index) for index in order.split(batch_size))
+
+
+class Rows:
+    """The rows of a batch, in parts that are gathered when they are asked for.
+
+    A batch that is small enough to be computed at once, as most are, is one part, gathered once.
+    """
+
+    def __init__(self, data: WindowBatches, index: Tensor):
+        self.data, self.index = data, index
+        self._parts = index.split(data.x.chunk)
+        self._whole = data.take(index) if len(self._parts) == 1 else None
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def parts(self) -> Iterator[Batch]:
+        """Batches of at most `chunk` windows, one after the other."""
+        if self._whole is not None:
+            return iter([self._whole])
+        return map(self.data.take, self._parts)
 
 
 def row_positions(rows: Windows, horizon: int) -> np.ndarray:

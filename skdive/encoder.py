@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
 from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
 
 from skdive.base import BaseDeepDIVE
 from skdive.batches import row_positions
 from skdive.checks import check_parameters
+from skdive.layers import NormedWindow
 from skdive.watching import with_callbacks
 from skdive.windows import Windows
 
@@ -228,9 +231,12 @@ class DeepDIVEEncoder(BaseDeepDIVE):
         if not self.horizon:
             return super().reconstruct(X)
         windows = self._windows(X)
-        parts = self._map(windows, lambda module, x: tuple(module(x)))
-        x = self._scale_x.undo(np.concatenate(parts, axis=2).swapaxes(1, 2))
-        return self._in_shape_of_x(x).astype(windows.dtype, copy=False)
+
+        def steps(module: Any, window: NormedWindow) -> list[Tensor]:
+            return [torch.cat(module.heads(window, *module.infer(window)), dim=2)]
+
+        (x,) = self._collect(windows, steps, undo=self._scale_x)
+        return self._in_shape_of_x(x)
 
     def score_samples(self, X: Any, *, return_terms: bool = False) -> Any:
         """Evidence lower bound of each window: low where a window is unusual.

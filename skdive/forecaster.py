@@ -13,6 +13,7 @@ from torch import Tensor
 from skdive.base import BaseDeepDIVE
 from skdive.batches import row_positions
 from skdive.checks import check_parameters, check_windows
+from skdive.layers import NormedWindow
 from skdive.watching import with_callbacks
 from skdive.windows import Windows
 
@@ -267,11 +268,10 @@ class DeepDIVEForecaster(RegressorMixin, BaseDeepDIVE):
         windows = self._windows(X)
         codes = self._codes(marginals, len(windows))
 
-        def forecast(module: Any, x: Tensor, codes: Tensor) -> tuple[Tensor]:
-            return (module(x, codes).forecast,)
+        def forecast(module: Any, window: NormedWindow, codes: Tensor) -> list[Tensor]:
+            return [module(window, codes)]
 
-        (y,) = self._map(windows, forecast, codes)
-        y = self._scale_y.undo(y.swapaxes(1, 2)).astype(windows.dtype, copy=False)
+        (y,) = self._collect(windows, forecast, codes, undo=self._scale_y)
         if self._y_ndim == 3:
             return y
         y = y.ravel() if self._y_ndim == 1 else y.reshape(len(y), -1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from torch import Tensor
 from skdive.batches import DeviceWindows, Standardiser
 from skdive.checks import check_windows
 from skdive.factors import FactorCodec
+from skdive.layers import NormedWindow, norm_windows
 from skdive.losses import conditional_kl, kernel_kl, marginal_kl_bound
 from skdive.windows import Windows
 
@@ -68,22 +69,44 @@ class LatentModel(TransformerMixin, BaseEstimator):
         """The fitted network, on the device that it was fitted on or, failing that, loaded to."""
         return self.net_.module_
 
-    def _map(self, windows: Windows, function: Callable, *extras: Tensor) -> list[np.ndarray]:
-        """Apply a function of (module, x, *extras) to all windows, in large batches.
+    def _map(
+        self,
+        windows: Windows,
+        function: Callable,
+        *extras: Tensor,
+        undo: Standardiser | None = None,
+    ) -> Iterator[tuple[slice, list[np.ndarray]]]:
+        """Apply a function of (module, window, *extras) to all windows, in large batches.
 
         `windows` and what the function returns are on standardised scale; `extras` are tensors
-        with a row for each window.
+        with a row for each window. Yields rows and what the function returned for them; where
+        `undo` is given as (n, time, channel), in the units of the series.
         """
         module = self._module
         weights = module.conditional.log_scale_x
         x = DeviceWindows.upload(windows, self._scale_x, weights.dtype, weights.device)
-        index = torch.arange(len(windows), device=weights.device)
-        parts = []
-        with torch.inference_mode():
-            for rows in index.split(x.chunk):
-                chosen = [extra.to(weights.device)[rows] for extra in extras]
-                parts.append(function(module, x.take(rows), *chosen))
-        return [torch.cat(tensors).cpu().numpy() for tensors in zip(*parts, strict=True)]
+        for begin in range(0, len(windows), x.chunk):
+            rows = slice(begin, min(begin + x.chunk, len(windows)))
+            with torch.inference_mode():
+                index = torch.arange(rows.start, rows.stop, device=weights.device)
+                chosen = [extra[rows].to(weights.device) for extra in extras]
+                found = function(module, norm_windows(x.take(index)), *chosen)
+                arrays = [tensor.cpu().numpy() for tensor in found]
+            if undo is not None:
+                arrays = [undo.undo(array.swapaxes(1, 2)) for array in arrays]
+            yield rows, arrays
+
+    def _collect(
+        self, windows: Windows, function: Callable, *extras: Tensor, **options: Any
+    ) -> list[np.ndarray]:
+        """What `_map` yields, in one array for each thing that the function returns."""
+        whole: list[np.ndarray] = []
+        for rows, arrays in self._map(windows, function, *extras, **options):
+            if not whole:
+                whole = [np.empty((len(windows), *a.shape[1:]), windows.dtype) for a in arrays]
+            for array, part in zip(whole, arrays, strict=True):
+                array[rows] = part
+        return whole
 
     def transform(self, X: Any) -> np.ndarray:
         """Embed windows: the means of their latents.
@@ -101,8 +124,8 @@ class LatentModel(TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self)
         windows = self._windows(X)
-        (Z,) = self._map(windows, lambda module, x: (_join(*module.infer(x)),))
-        return Z.astype(windows.dtype, copy=False)
+        (Z,) = self._collect(windows, lambda module, window: [_join(*module.infer(window))])
+        return Z
 
     def inverse_transform(self, Z: Any) -> np.ndarray:
         """Decode embeddings to windows.
@@ -145,9 +168,12 @@ class LatentModel(TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self)
         windows = self._windows(X)
-        (x,) = self._map(windows, lambda module, x: (module.decode(*module.infer(x)),))
-        x = self._scale_x.undo(x.swapaxes(1, 2))
-        return x.reshape(windows.shape).astype(windows.dtype, copy=False)
+
+        def decoded(module: Any, window: NormedWindow) -> list[Tensor]:
+            return [module.decode(*module.infer(window))]
+
+        (x,) = self._collect(windows, decoded, undo=self._scale_x)
+        return x.reshape(windows.shape)
 
     def predict_marginals(self, X: Any) -> np.ndarray:
         """Tell the class of each factor from the window.
@@ -183,39 +209,37 @@ class LatentModel(TransformerMixin, BaseEstimator):
         if not self.factor_names_:
             raise ValueError(f"this {type(self).__name__} was fitted without marginals.")
 
-        def posteriors(module: Any, x: Tensor) -> tuple[Tensor]:
-            return (module.marginal.rbf.log_posteriors(module.infer_marginals(x).mean).exp(),)
+        def posteriors(module: Any, window: NormedWindow) -> list[Tensor]:
+            b = module.infer_marginals(window).mean
+            return [module.marginal.rbf.log_posteriors(b).exp()]
 
-        (every,) = self._map(windows, posteriors)
-        return [
-            every[:, f, : len(classes)].astype(windows.dtype, copy=False)
-            for f, classes in enumerate(self.classes_)
-        ]
+        (every,) = self._collect(windows, posteriors)
+        return [every[:, f, : len(classes)] for f, classes in enumerate(self.classes_)]
 
     def _bound(self, windows: Windows, y: Tensor | None) -> dict[str, np.ndarray]:
         """Terms of the evidence lower bound, per window; y is standardised."""
         objective = self.net_.criterion_
 
-        def terms(module: Any, x: Tensor, *futures: Tensor) -> tuple[Tensor, ...]:
-            q_b = module.infer_marginals(x)
-            q_a = module.infer_conditional(x, q_b.mean)
-            outputs = module.heads(x, q_b.mean, q_a.mean)
+        def terms(module: Any, window: NormedWindow, *futures: Tensor) -> list[Tensor]:
+            q_b = module.infer_marginals(window)
+            q_a = module.infer_conditional(window, q_b.mean)
+            outputs = module.heads(window, q_b.mean, q_a.mean)
             future = futures[0] if futures else None
-            x_nll, y_nll = objective.likelihood(module, outputs, x, future)
+            x_nll, y_nll = objective.likelihood(module, outputs, window.x, future, per_window=True)
             rbf = module.marginal.rbf
             kl = kernel_kl(q_b, rbf.centres, rbf.scales)
             unknown = torch.full(kl.shape[:2], -1, device=kl.device)
-            found = [x_nll.sum((1, 2)), conditional_kl(q_a)]
+            found = [x_nll * window.x[0].numel(), conditional_kl(q_a)]
             found += [marginal_kl_bound(kl, rbf.log_priors, unknown).sum(1)]
-            return (*found, *([y_nll.sum((1, 2))] if y_nll is not None else []))
+            return [*found, *([] if future is None else [y_nll * future[0].numel()])]
 
-        found = self._map(windows, terms, *([] if y is None else [y]))
+        found = self._collect(windows, terms, *([] if y is None else [y]))
         names = ("reconstruction", "kl_conditional", "kl_marginal", "forecast")
         return dict(zip(names, (-term for term in found), strict=False))
 
     def _elbo(self, windows: Windows, y: Tensor | None, return_terms: bool) -> Any:
         """The bound, or its terms with the bound among them."""
-        terms = {name: t.astype(windows.dtype) for name, t in self._bound(windows, y).items()}
+        terms = self._bound(windows, y)
         elbo = np.sum(list(terms.values()), axis=0)
         return {"elbo": elbo, **terms} if return_terms else elbo
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import gelu, softplus
+from torch.nn.functional import gelu, linear, softplus
 
 MAX_GROUPS = 16  # of channels, between the linear maps over time and over channels
 
@@ -22,32 +22,32 @@ class Gaussian(NamedTuple):
 
 
 class NormedWindow(NamedTuple):
-    """A window relative to its own level and scale."""
+    """Windows, and what they are relative to their own level and scale."""
 
-    values: Tensor  # (batch, channel, lookback)
+    x: Tensor  # (batch, channel, lookback)
+    values: Tensor  # (x - level) / scale
     level: Tensor  # (batch, channel)
     scale: Tensor  # (batch, channel)
 
+    def of(self, channels: Tensor) -> "NormedWindow":
+        """Only some of the channels."""
+        return NormedWindow(*(part[:, channels] for part in self))
 
-class WindowNorm(nn.Module):
+
+def norm_windows(x: Tensor, min_scale: float = 0.01) -> NormedWindow:
     """Instance norm: distances from the last step, in standard deviations of the window.
 
     Forecasts continue a window from where it ends, which is why the level is the last step, not
     the mean. `min_scale`, in standard deviations of the training data, keeps a flat window flat
     instead of blowing up its rounding errors.
     """
-
-    def __init__(self, min_scale: float = 0.01):
-        super().__init__()
-        self.min_scale = min_scale
-
-    def forward(self, x: Tensor) -> NormedWindow:  # (batch, channel, lookback)
-        level = x[..., -1]
-        distance = x - level.unsqueeze(2)
-        # Not torch.var, which is several times slower.
-        variance = (distance.square().mean(2) - distance.mean(2).square()).clamp(min=0)
-        scale = (variance + self.min_scale**2).sqrt()
-        return NormedWindow(distance / scale.unsqueeze(2), level, scale)
+    level = x[..., -1]
+    distance = x - level.unsqueeze(2)
+    # Not torch.var, which is several times slower.
+    mean_square = torch.linalg.vector_norm(distance, dim=2).square() / x.shape[2]
+    variance = (mean_square - distance.mean(2).square()).clamp(min=0)
+    scale = (variance + min_scale**2).sqrt()
+    return NormedWindow(x, distance / scale.unsqueeze(2), level, scale)
 
 
 class ChannelDropout(nn.Module):
@@ -57,7 +57,7 @@ class ChannelDropout(nn.Module):
         super().__init__()
         self.p = p
 
-    def forward(self, x: Tensor) -> Tensor:  # (batch, channel, time)
+    def forward(self, x: Tensor) -> Tensor:  # (batch, channel, feature)
         if not self.training or x.shape[1] == 1:
             return x
         kept = torch.rand(x.shape[0], x.shape[1], 1, dtype=x.dtype, device=x.device) >= self.p
@@ -95,9 +95,13 @@ class WindowEncoder(nn.Module):
         self.block = ResidualBlock(width)
 
     def forward(self, window: NormedWindow) -> Tensor:
-        level, log_scale = window.level.unsqueeze(2), window.scale.log().unsqueeze(2)
-        x = torch.cat([self.hide(window.values), level, log_scale], dim=2)
-        h = self.over_channels(self.over_time(x))  # (batch, group, rank)
+        over_steps, over_scale = self.over_time.weight.split([window.x.shape[2], 2], dim=1)
+        where = torch.stack([window.level, window.scale.log()], dim=2)
+        # Channels are hidden after the map over time, where they are shorter.
+        h = self.hide(linear(window.values, over_steps)) + linear(
+            where, over_scale, self.over_time.bias
+        )
+        h = self.over_channels(h)  # (batch, group, rank)
         return self.block(self.dropout(self.mix(h.flatten(1))))  # (batch, width)
 
 
@@ -193,7 +197,7 @@ class RBFLayer(nn.Module):
         """``log p(b_i | k_i)`` of blocks b (batch, factor, dim), as (batch, factor, class)."""
         squared = (b.unsqueeze(2) - self.centres).square().sum(-1)
         log_norm = b.shape[-1] * (self.scales.log() + 0.5 * math.log(2 * math.pi))
-        return -0.5 * squared / self.scales.square() - log_norm
+        return squared * (-0.5 / self.scales.square()) - log_norm
 
     def log_posteriors(self, b: Tensor) -> Tensor:
         """``log r_ik(b)`` of blocks b (batch, factor, dim), as (batch, factor, class)."""
@@ -208,29 +212,35 @@ class RBFLayer(nn.Module):
 
 
 class AttentionFusion(nn.Module):
-    """Cross-attention: the learned query of each task attends over the tokens of all latents."""
+    """Cross-attention: the learned query of each task attends over the tokens of all latents.
+
+    The queries are parameters, so that the map to the keys can be joined with them, and tokens are
+    averaged before they are mapped to values; both are the usual attention in a cheaper order.
+    """
 
     def __init__(self, n_tokens: int, n_tasks: int, width: int, n_heads: int = 4):
         super().__init__()
         self.n_tokens, self.n_tasks, self.n_heads = n_tokens, n_tasks, n_heads
         # Small queries: training starts from equal attention to all tokens.
         self.queries = nn.Parameter(0.02 * torch.randn(n_tasks, width))
-        self.key = nn.Linear(width, width)
+        self.key = nn.Linear(width, width, bias=False)  # one would move all scores alike
         self.value = nn.Linear(width, n_tasks * width)  # each task reads a token in its own way
         self.out = nn.Linear(width, width)
 
     def attention(self, tokens: Tensor) -> Tensor:
-        """Weights (batch, token, task, head), which sum to 1 over the tokens."""
-        keys = self.key(tokens).unflatten(-1, (1, self.n_heads, -1))  # (batch, token, 1, head, d)
+        """Weights (batch, token, task * head), which sum to 1 over the tokens."""
         queries = self.queries.unflatten(-1, (self.n_heads, -1))  # (task, head, d)
-        scores = (keys * queries).sum(-1) / math.sqrt(queries.shape[-1])
-        return scores.softmax(dim=1)
+        key = self.key.weight.unflatten(0, (self.n_heads, -1))  # (head, d, width)
+        asked = torch.einsum("qhd,hdw->qhw", queries, key).flatten(0, 1)
+        return (linear(tokens, asked) / math.sqrt(queries.shape[-1])).softmax(dim=1)
 
     def forward(self, tokens: Tensor) -> Tensor:  # (batch, token, width)
-        values = self.value(tokens).unflatten(-1, (self.n_tasks, self.n_heads, -1))
         weights = self.n_tokens * self.attention(tokens)
-        fused = (weights.unsqueeze(-1) * values).sum(dim=1)  # (batch, task, head, d)
-        return self.out(fused.flatten(2))  # (batch, task, width)
+        read = weights.transpose(1, 2) @ tokens  # (batch, task * head, width)
+        value = self.value.weight.unflatten(0, (self.n_tasks * self.n_heads, -1))
+        fused = torch.einsum("bqw,qdw->bqd", read, value).flatten(1)
+        fused = fused + self.n_tokens * self.value.bias
+        return self.out(fused.unflatten(1, (self.n_tasks, -1)))  # (batch, task, width)
 
 
 class ConcatFusion(nn.Module):
@@ -257,17 +267,14 @@ class LinearPath(nn.Module):
         self.map = nn.Linear(lookback + 1, horizon)
         self.set_weights(torch.zeros(lookback + 2, horizon))
 
-    @staticmethod
-    def inputs(x: Tensor) -> Tensor:
-        """Regressors of a window x (batch, channel, lookback): (batch, channel, lookback + 1)."""
-        level = x[..., -1:]
-        return torch.cat([x - level, level], dim=2)
-
     def set_weights(self, weights: Tensor) -> None:
-        """Set weights (lookback + 2, horizon), whose last row is the bias."""
+        """Set weights (lookback + 2, horizon) of the steps, the level and the bias."""
         with torch.no_grad():
             self.map.weight.copy_(weights[:-1].T)
             self.map.bias.copy_(weights[-1])
 
-    def forward(self, x: Tensor) -> Tensor:
-        return x[..., -1:] + self.map(self.inputs(x))  # (batch, channel, horizon)
+    def forward(self, window: NormedWindow) -> Tensor:
+        over_steps, over_level = self.map.weight.split([window.x.shape[2], 1], dim=1)
+        level, scale = window.level.unsqueeze(2), window.scale.unsqueeze(2)
+        change = scale * linear(window.values, over_steps) + linear(level, over_level, self.map.bias)
+        return level + change  # (batch, channel, horizon)

@@ -13,23 +13,30 @@ from torch import Tensor
 from skdive.layers import Gaussian
 
 
-def gaussian_nll(target: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
-    r"""Negative log-likelihood of a Gaussian, elementwise.
+def gaussian_nll(
+    target: Tensor, mean: Tensor, log_scale: Tensor, over: tuple[int, ...]
+) -> Tensor:
+    r"""Negative log-likelihood of a Gaussian, as the mean over axes along which its scale is one.
 
     :math:`-\log p = (x - \mu)^2 / 2 s^2 + \log s + \tfrac12 \log 2 \pi`, the reconstruction and
-    forecast terms of Proposition 1 for Gaussian noise of scale :math:`s`.
+    forecast terms of Proposition 1 for Gaussian noise of scale :math:`s`. The axes `over` are kept.
     """
-    z = (target - mean) * (-log_scale).exp()
-    return 0.5 * z.square() + log_scale + 0.5 * math.log(2 * math.pi)
+    n = math.prod(target.shape[axis] for axis in over)
+    error = (mean - target).square().sum(over, keepdim=True) / n
+    return 0.5 * error * (-2 * log_scale).exp() + log_scale + 0.5 * math.log(2 * math.pi)
 
 
-def laplace_nll(target: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
-    r"""Negative log-likelihood of a Laplace distribution, elementwise.
+def laplace_nll(
+    target: Tensor, mean: Tensor, log_scale: Tensor, over: tuple[int, ...]
+) -> Tensor:
+    r"""Negative log-likelihood of a Laplace distribution, as the mean over such axes.
 
     :math:`-\log p = |x - \mu| / s + \log 2 s`, the reconstruction and forecast terms of
-    Proposition 1 for Laplace noise of scale :math:`s`.
+    Proposition 1 for Laplace noise of scale :math:`s`. The axes `over` are kept.
     """
-    return (target - mean).abs() * (-log_scale).exp() + log_scale + math.log(2)
+    n = math.prod(target.shape[axis] for axis in over)
+    error = (mean - target).abs().sum(over, keepdim=True) / n
+    return error * (-log_scale).exp() + log_scale + math.log(2)
 
 
 LIKELIHOODS = {"laplace": laplace_nll, "gaussian": gaussian_nll}
@@ -51,10 +58,11 @@ def kernel_kl(q: Gaussian, centres: Tensor, scales: Tensor) -> Tensor:
     :math:`KL(q(b_i | x) \| p(b_i | k_i))` between the diagonal Gaussian q, (batch, factor, dim),
     and isotropic Gaussians around centres (factor, class, dim) with scales (factor, class).
     """
-    scales = scales.unsqueeze(-1)  # (factor, class, 1)
-    distance = (q.mean.unsqueeze(2) - centres) / scales
-    ratio = q.scale.unsqueeze(2) / scales
-    return (0.5 * (distance.square() + ratio.square() - 1) - ratio.log()).sum(-1)
+    dim = centres.shape[-1]
+    squared = (q.mean.unsqueeze(2) - centres).square().sum(-1)
+    spread = q.scale.square().sum(-1, keepdim=True)
+    entropy = q.scale.log().sum(-1, keepdim=True)  # up to a constant
+    return (squared + spread) * (0.5 / scales.square()) + dim * (scales.log() - 0.5) - entropy
 
 
 def marginal_kl_bound(kernel_kls: Tensor, log_priors: Tensor, codes: Tensor) -> Tensor:

@@ -12,10 +12,10 @@ from skdive.layers import (
     Gaussian,
     GaussianHead,
     LinearPath,
+    NormedWindow,
     RBFLayer,
     WindowDecoder,
     WindowEncoder,
-    WindowNorm,
 )
 
 FUSIONS: dict[str, Callable[..., nn.Module]] = {
@@ -135,7 +135,6 @@ class DeepDIVE(nn.Module):
         self.sources: Tensor | None  # None: each target continues the channel of its number
         aligned = tuple(sources) == tuple(range(n_channels))
         self.register_buffer("sources", None if aligned else torch.tensor(sources))
-        self.norm = WindowNorm()
         self.marginal = MarginalPath(shape, priors, marginal_dim, width, dropout)
         dims = [marginal_dim] * len(priors) + [conditional_dim] * bool(conditional_dim)
         self.conditional = ConditionalPath(
@@ -149,30 +148,32 @@ class DeepDIVE(nn.Module):
             linear_path,
         )
 
-    def infer_marginals(self, x: Tensor) -> Gaussian:
+    def infer_marginals(self, window: NormedWindow) -> Gaussian:
         """``q(b_i | x)``, (batch, factor, dim)."""
         if not self.n_factors:
-            return Gaussian(*(x.new_zeros(len(x), 0, self.marginal_dim) for _ in range(2)))
+            empty = window.x.new_zeros(len(window.x), 0, self.marginal_dim)
+            return Gaussian(empty, empty)
         blocks = (self.n_factors, self.marginal_dim)
-        mean, scale = self.marginal.head(self.marginal.encoder(self.norm(x)))
+        mean, scale = self.marginal.head(self.marginal.encoder(window))
         return Gaussian(mean.unflatten(1, blocks), scale.unflatten(1, blocks))
 
-    def infer_conditional(self, x: Tensor, b: Tensor) -> Gaussian:
+    def infer_conditional(self, window: NormedWindow, b: Tensor) -> Gaussian:
         """``q(a | x, b)``, (batch, dim): the features of x next to the blocks of b."""
         if not self.conditional_dim:
-            return Gaussian(*(x.new_zeros(len(x), 0) for _ in range(2)))
-        h = self.conditional.encoder(self.norm(x))
+            empty = window.x.new_zeros(len(window.x), 0)
+            return Gaussian(empty, empty)
+        h = self.conditional.encoder(window)
         return self.conditional.head(torch.cat([h, b.flatten(1)], dim=1))
 
-    def infer(self, x: Tensor, codes: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def infer(self, window: NormedWindow, codes: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Latent means b (batch, factor, dim) and a (batch, dim) of windows.
 
         Blocks whose code (batch, factor) is not -1 are the prototype of that class instead.
         """
-        b = self.infer_marginals(x).mean
+        b = self.infer_marginals(window).mean
         if codes is not None:
             b = torch.where(codes.unsqueeze(2) >= 0, self.marginal.rbf.prototypes(codes), b)
-        return b, self.infer_conditional(x, b).mean
+        return b, self.infer_conditional(window, b).mean
 
     def fuse(self, b: Tensor, a: Tensor) -> Tensor:
         """Join the F + 1 tokens of the latents into a vector per task, (batch, task, width)."""
@@ -184,19 +185,22 @@ class DeepDIVE(nn.Module):
         """The mean of ``p(x | a, b)``: a window from its latents and nothing else."""
         return self.conditional.reconstruct(self.fuse(b, a)[:, 0])
 
-    def heads(self, x: Tensor, b: Tensor, a: Tensor) -> Outputs:
+    def forecast(self, window: NormedWindow, fused: Tensor) -> Tensor:
+        """The mean of ``p(y | a, b, x)``, where `fused` is the latents' vector for this task."""
+        if self.sources is not None:
+            window = window.of(self.sources)
+        latent = self.conditional.forecast(fused) * window.scale.unsqueeze(2)
+        linear = self.conditional.linear
+        return latent + (window.level.unsqueeze(2) if linear is None else linear(window))
+
+    def heads(self, window: NormedWindow, b: Tensor, a: Tensor) -> Outputs:
         """The means of ``p(x | a, b)`` and ``p(y | a, b, x)``."""
         fused = self.fuse(b, a)
         reconstruction = self.conditional.reconstruct(fused[:, 0])
         if not self.horizon:
             return Outputs(reconstruction, None)
-        x = x if self.sources is None else x[:, self.sources]
-        window = self.norm(x)
-        latent = self.conditional.forecast(fused[:, 1]) * window.scale.unsqueeze(2)
-        linear = self.conditional.linear
-        direct = window.level.unsqueeze(2) if linear is None else linear(x)
-        return Outputs(reconstruction, direct + latent)
+        return Outputs(reconstruction, self.forecast(window, fused[:, 1]))
 
-    def forward(self, x: Tensor, codes: Tensor | None = None) -> Outputs:
-        """Reconstruction and forecast from latent means."""
-        return self.heads(x, *self.infer(x, codes))
+    def forward(self, window: NormedWindow, codes: Tensor | None = None) -> Tensor:
+        """Forecast from latent means."""
+        return self.forecast(window, self.fuse(*self.infer(window, codes))[:, 1])

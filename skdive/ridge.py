@@ -4,12 +4,11 @@ import torch
 from torch import Tensor
 
 from skdive.batches import WindowBatches
-from skdive.layers import LinearPath
 
-MAX_WINDOWS = 1 << 14  # evenly spaced; more would not change the weights
+MAX_ROWS = 1 << 17  # windows times channels, evenly spaced; more would not change the weights
 
 
-def ridge_weights(data: WindowBatches, sources: Tensor | None, batch_size: int = 2048) -> Tensor:
+def ridge_weights(data: WindowBatches, sources: Tensor | None) -> Tensor:
     """Weights of `LinearPath` that forecast best among linear maps, (lookback + 2, horizon).
 
     The normal equations are summed over the windows and channels of the training data; the
@@ -17,18 +16,17 @@ def ridge_weights(data: WindowBatches, sources: Tensor | None, batch_size: int =
     nothing but these sums.
     """
     n, dim = len(data), data.x.length + 1
-    n_used = min(n, MAX_WINDOWS)
+    n_used = max(1, min(n, MAX_ROWS // data.x.n_channels))
     steps = torch.arange(n_used, device=data.x.device)
     index = steps * (n - 1) // max(1, n_used - 1)
     count, sums = 0, []
-    for rows in index.split(batch_size):
-        batch = data.take(rows)
-        x = batch.inputs["x"] if sources is None else batch.inputs["x"][:, sources]
-        assert batch.y is not None
-        residual = batch.y - x[..., -1:]  # (batch, channel, horizon)
-        both = torch.cat([LinearPath.inputs(x), residual], dim=2).flatten(0, 1)
-        ones = torch.ones(len(both), 1, dtype=both.dtype, device=both.device)
-        both = torch.cat([both, ones], dim=1)
+    for rows in index.split(data.x.chunk):
+        window, _, y = data.take(rows)
+        assert y is not None
+        x = window.x if sources is None else window.x[:, sources]
+        level = x[..., -1:]
+        parts = [x - level, level, y - level, torch.ones_like(level)]
+        both = torch.cat(parts, dim=2).flatten(0, 1)
         sums.append((both.T @ both).double().cpu())
         count += len(both)
     total = torch.stack(sums).sum(0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from skorch import NeuralNet
@@ -13,7 +13,7 @@ from skorch.callbacks import Callback, EarlyStopping, EpochTimer, PrintLog
 from skorch.helper import predefined_split
 from torch import Tensor, nn
 
-from skdive.batches import Batch, WindowBatches
+from skdive.batches import Batch, Rows, WindowBatches
 from skdive.interleaving import Interleaving
 from skdive.losses import (
     LIKELIHOODS,
@@ -30,6 +30,14 @@ KNOWN_SHARE = 0.25  # of labels that the heads see as prototypes in training
 LINEAR_PATH_LR = 0.1  # times lr: it starts at its optimum, and follows the latents slowly
 WEIGHT_DECAY = 0.01
 TERMS = ("cross_entropy", "kl_marginal", "reconstruction", "forecast", "kl_conditional")
+
+
+class Losses(NamedTuple):
+    """What the objective says of a batch."""
+
+    total: Tensor  # what the phase minimises
+    terms: dict[str, Tensor]
+    b: Tensor  # the marginal latents that were used
 
 
 class Objective(nn.Module):
@@ -50,71 +58,75 @@ class Objective(nn.Module):
         super().__init__()
         self.nll, self.beta = LIKELIHOODS[likelihood], beta
 
-    def terms(
-        self, module: DeepDIVE, batch: Batch, phase: str, training: bool
-    ) -> dict[str, Tensor]:
-        """The terms of the loss that a phase needs, as means over the batch.
+    def forward(
+        self,
+        module: DeepDIVE,
+        batch: Batch,
+        phase: str,
+        training: bool = False,
+        b: Tensor | None = None,
+    ) -> Losses:
+        """The loss that a phase minimises, as means over the batch.
 
         Latents are samples in training, else means. In training the heads see a share of the
-        labels as prototypes, so that they can be told labels when they predict.
+        labels as prototypes, so that they can be told labels when they predict. The conditional
+        phase takes `b` as an earlier phase of the batch has left it, if there was one.
         """
-        x, codes = batch.inputs["x"], batch.inputs["codes"]
-        with torch.set_grad_enabled(training and phase != "conditional"):
-            q_b = module.infer_marginals(x)
-            b = q_b.sample() if training else q_b.mean
-        terms = {}
+        window, codes, y = batch
+        terms: dict[str, Tensor] = {}
+        if b is None or phase != "conditional":
+            with torch.set_grad_enabled(training and phase != "conditional"):
+                q_b = module.infer_marginals(window)
+                b = q_b.sample() if training else q_b.mean
         if phase != "conditional":
             rbf = module.marginal.rbf
             kl = marginal_kl_bound(kernel_kl(q_b, rbf.centres, rbf.scales), rbf.log_priors, codes)
-            terms["cross_entropy"] = marginal_cross_entropy(rbf.log_posteriors(b), codes)
-            terms["kl_marginal"] = kl
-            terms = {name: term.sum(1).mean() for name, term in terms.items()}
-        if phase == "marginal":
-            return terms
-        if training and module.n_factors:
-            told = torch.rand(codes.shape, device=codes.device) < KNOWN_SHARE
-            prototypes = module.marginal.rbf.prototypes(codes)
-            if phase == "conditional":
-                prototypes = prototypes.detach()
-            b = torch.where((told & (codes >= 0)).unsqueeze(2), prototypes, b)
-        q_a = module.infer_conditional(x, b)
-        outputs = module.heads(x, b, q_a.sample() if training else q_a.mean)
-        reconstruction, forecast = self.likelihood(module, outputs, x, batch.y)
-        terms["reconstruction"] = reconstruction.mean()
-        if forecast is not None:
-            terms["forecast"] = forecast.mean()
-        terms["kl_conditional"] = conditional_kl(q_a).mean()
-        return terms
+            cross_entropy = marginal_cross_entropy(rbf.log_posteriors(b), codes)
+            terms = {"cross_entropy": cross_entropy.sum(1).mean(), "kl_marginal": kl.sum(1).mean()}
+        if phase != "marginal":
+            known = b
+            if training and module.n_factors:
+                told = (torch.rand(codes.shape, device=codes.device) < KNOWN_SHARE) & (codes >= 0)
+                prototypes = module.marginal.rbf.prototypes(codes)
+                if phase == "conditional":
+                    prototypes = prototypes.detach()
+                known = torch.where(told.unsqueeze(2), prototypes, b)
+            q_a = module.infer_conditional(window, known)
+            outputs = module.heads(window, known, q_a.sample() if training else q_a.mean)
+            x_nll, y_nll = self.likelihood(module, outputs, window.x, y)
+            terms["reconstruction"] = x_nll
+            if y_nll is not None:
+                terms["forecast"] = y_nll
+            terms["kl_conditional"] = conditional_kl(q_a).mean()
+        return Losses(self.total(terms, window.x if y is None else y), terms, b.detach())
 
     def likelihood(
-        self, module: DeepDIVE, outputs: Outputs, x: Tensor, y: Tensor | None
+        self,
+        module: DeepDIVE,
+        outputs: Outputs,
+        x: Tensor,
+        y: Tensor | None,
+        per_window: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
-        """Negative log-likelihoods of each value of x, and of y where it is known."""
-        heads = module.conditional
-        x_nll = self.nll(x, outputs.reconstruction, heads.log_scale_x)
+        """Mean negative log-likelihoods of a value of x, and of y where it is known."""
+        heads, first = module.conditional, 1 if per_window else 0
+        x_nll = self.nll(x, outputs.reconstruction, heads.log_scale_x, (0, 2)[first:])
+        x_nll = x_nll.flatten(first).mean(-1)
         if outputs.forecast is None or y is None:
             return x_nll, None
-        return x_nll, self.nll(y, outputs.forecast, heads.log_scale_y)
+        y_nll = self.nll(y, outputs.forecast, heads.log_scale_y, (0, 1)[first:])
+        return x_nll, y_nll.flatten(first).mean(-1)
 
-    def marginal_loss(self, terms: dict[str, Tensor]) -> Tensor:
-        """Cross entropy and weighted KL divergence of the marginal latents."""
-        return terms["cross_entropy"] + self.beta * terms["kl_marginal"]
-
-    def conditional_loss(self, terms: dict[str, Tensor], batch: Batch) -> Tensor:
-        """Reconstruction, forecast and weighted KL divergence of the conditional latent."""
-        modelled = batch.inputs["x"] if batch.y is None else batch.y
-        kl = self.beta * terms["kl_conditional"] / modelled[0].numel()
-        if batch.y is None:
-            return terms["reconstruction"] + kl
-        return terms["forecast"] + RECONSTRUCTION_WEIGHT * terms["reconstruction"] + kl
-
-    def loss(self, terms: dict[str, Tensor], batch: Batch, phase: str) -> Tensor:
-        """What a phase minimises."""
-        if phase == "marginal":
-            return self.marginal_loss(terms)
-        if phase == "conditional":
-            return self.conditional_loss(terms, batch)
-        return self.marginal_loss(terms) + self.conditional_loss(terms, batch)
+    def total(self, terms: dict[str, Tensor], modelled: Tensor) -> Tensor:
+        """The weighted sum of the terms that there are."""
+        weights = {
+            "cross_entropy": 1.0,
+            "kl_marginal": self.beta,
+            "reconstruction": RECONSTRUCTION_WEIGHT if "forecast" in terms else 1.0,
+            "forecast": 1.0,
+            "kl_conditional": self.beta / modelled[0].numel(),
+        }
+        return torch.stack([weights[name] * term for name, term in terms.items()]).sum()
 
 
 class StopTraining(KeyboardInterrupt):
@@ -132,8 +144,15 @@ class InterleavedNet(NeuralNet):
     module_: DeepDIVE
     live_: DeepDIVE
 
-    def __init__(self, *args: Any, dtype: torch.dtype = torch.float32, **kwargs: Any):
-        self.dtype = dtype
+    def __init__(
+        self,
+        *args: Any,
+        dtype: torch.dtype = torch.float32,
+        autocast: bool = False,
+        compiled: bool = False,
+        **kwargs: Any,
+    ):
+        self.dtype, self.autocast, self.compiled = dtype, autocast, compiled
         super().__init__(*args, **kwargs)
 
     @property
@@ -162,6 +181,11 @@ class InterleavedNet(NeuralNet):
             groups.append({"params": direct, "lr": LINEAR_PATH_LR * self.lr, "weight_decay": 0.0})
         self.optimizer_ = self.optimizer(groups, **options)  # of the conditional phase
         self.optimizer_marginal_ = self.optimizer(list(marginal.parameters()), **options)
+        self.objective_ = torch.compile(self.criterion_) if self.compiled else self.criterion_
+        self.averages_ = {
+            path: (list(getattr(self.module_, path).parameters()), list(live.parameters()))
+            for path, live in (("marginal", marginal), ("conditional", conditional))
+        }
         return self
 
     def enter_phases(self, phases: Sequence[str]) -> None:
@@ -170,23 +194,29 @@ class InterleavedNet(NeuralNet):
         self.phases_ = tuple(phases) if n_factors else ("conditional",)
 
     def get_iterator(self, dataset: WindowBatches, training: bool = False) -> Any:
-        """Batches gathered on the device; evaluation takes larger ones."""
+        """Rows whose windows are gathered on the device; evaluation takes larger batches."""
         return _Epochs(dataset, self.batch_size if training else dataset.x.chunk, training)
 
-    def train_step(self, batch: Batch, **fit_params: Any) -> dict[str, Any]:
-        """One step in each phase that the batch goes through."""
-        total, terms = 0.0, {}
+    def train_step(self, batch: Rows, **fit_params: Any) -> dict[str, Any]:
+        """One step in each phase that the batch goes through.
+
+        Gradients add up over the parts of the batch; what a part's marginal phase has inferred, its
+        conditional phase uses.
+        """
+        found, inferred = [], {}
+        device_type = batch.index.device.type
         for phase in self.phases_:
-            parts = self.criterion_.terms(self.live_, batch, phase, training=True)
-            loss = self.criterion_.loss(parts, batch, phase)
-            loss.backward()
+            for i, part in enumerate(batch.parts()):
+                with torch.autocast(device_type, torch.bfloat16, enabled=self.autocast):
+                    losses = self.objective_(self.live_, part, phase, True, inferred.get(i))
+                inferred[i] = losses.b
+                (losses.total * (len(part.codes) / len(batch))).backward()
+                found.append((f"loss_{phase}", len(part.codes), losses))
             if phase != "marginal":
                 self._step(self.optimizer_, "conditional")
             if phase != "conditional":
                 self._step(self.optimizer_marginal_, "marginal")
-            total = total + loss.detach()
-            terms.update({f"loss_{phase}": loss, **parts})
-        return {"loss": total, "terms": terms}
+        return {"loss": losses.total.detach(), "found": found}
 
     def _step(self, optimizer: torch.optim.Optimizer, path: str) -> None:
         """Step an optimiser, and average the weights that it changed."""
@@ -195,18 +225,18 @@ class InterleavedNet(NeuralNet):
         self.steps_[path] += 1
         # The average reaches back over about a third of the steps so far, and 2,000 at most.
         weight = max(3 / (self.steps_[path] + 3), 5e-4)
-        live, average = getattr(self.live_, path), getattr(self.module_, path)
         with torch.no_grad():
-            for new, mean in zip(live.parameters(), average.parameters(), strict=True):
-                mean.lerp_(new, weight)
+            torch._foreach_lerp_(*self.averages_[path], weight)
 
-    def validation_step(self, batch: Batch, **fit_params: Any) -> dict[str, Any]:
+    def validation_step(self, batch: Rows, **fit_params: Any) -> dict[str, Any]:
         """All terms of the loss, from latent means."""
         phase = "joint" if self.module_.n_factors else "conditional"
+        found = []
         with torch.no_grad():
-            terms = self.criterion_.terms(self.module_, batch, phase, training=False)
-            loss = self.criterion_.loss(terms, batch, phase)
-        return {"loss": loss, "terms": terms}
+            for part in batch.parts():
+                losses = self.criterion_(self.module_, part, phase)
+                found.append(("loss", len(part.codes), losses))
+        return {"loss": losses.total, "found": found}
 
     def run_single_epoch(
         self, iterator: Any, training: bool, prefix: str, step_fn: Callable, **fit_params: Any
@@ -216,23 +246,21 @@ class InterleavedNet(NeuralNet):
             return
         self.live_.train(training)
         self.module_.eval()
-        sums: dict[str, Any] = {}
-        counts: dict[str, int] = {}
+        means = EpochMeans()
         for batch in iterator:
             self.notify("on_batch_begin", batch=batch, training=training)
             step = step_fn(batch, **fit_params)
             self.notify("on_batch_end", batch=batch, training=training, loss=step["loss"])
-            n = len(batch.inputs["x"])
-            for name, term in {"loss": step["loss"], **step["terms"]}.items():
-                sums[name] = sums.get(name, 0.0) + n * term.detach()
-                counts[name] = counts.get(name, 0) + n
-        for name, total in sums.items():
-            self.history.record(f"{prefix}_{name}", total.item() / counts[name])
-        if not math.isfinite(self.history[-1, f"{prefix}_loss"]):
+            for name, n, losses in step["found"]:
+                means.add(n, {name: losses.total, **losses.terms})
+        found = means.read()
+        found.setdefault("loss", sum(v for name, v in found.items() if name.startswith("loss_")))
+        for name, value in found.items():
+            self.history.record(f"{prefix}_{name}", value)
+        if not math.isfinite(found["loss"]):
             raise ValueError(
-                f"the {prefix} loss became {self.history[-1, f'{prefix}_loss']} in epoch "
-                f"{len(self.history)}. Lower lr (now {self.lr}), and look for extreme values in "
-                "the series."
+                f"the {prefix} loss became {found['loss']} in epoch {len(self.history)}. Lower lr "
+                f"(now {self.lr}), and look for extreme values in the series."
             )
 
     def fit_loop(self, *args: Any, **kwargs: Any) -> InterleavedNet:
@@ -258,13 +286,36 @@ class InterleavedNet(NeuralNet):
             raise StopTraining
 
 
+class EpochMeans:
+    """Means of the terms of the loss over an epoch, summed where they are computed."""
+
+    def __init__(self) -> None:
+        self.sums: dict[tuple[str, ...], Any] = {}
+        self.counts: dict[tuple[str, ...], int] = {}
+
+    def add(self, n: int, terms: dict[str, Tensor]) -> None:
+        """Add means over n windows."""
+        names = tuple(terms)
+        values = n * torch.stack(list(terms.values())).detach()
+        self.sums[names] = self.sums.get(names, 0.0) + values
+        self.counts[names] = self.counts.get(names, 0) + n
+
+    def read(self) -> dict[str, float]:
+        """Fetch the means from the device."""
+        return {
+            name: value / self.counts[names]
+            for names, values in self.sums.items()
+            for name, value in zip(names, values.tolist(), strict=True)
+        }
+
+
 class _Epochs:
     """An iterable over the batches of a data set, shuffled anew in every epoch of training."""
 
     def __init__(self, dataset: WindowBatches, batch_size: int, shuffle: bool):
         self.dataset, self.batch_size, self.shuffle = dataset, batch_size, shuffle
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[Rows]:
         return self.dataset.batches(self.batch_size, self.shuffle)
 
 
@@ -309,7 +360,7 @@ def fit_net(
             net.partial_fit(train, None)
         finally:
             net.watcher_ = net.train_split = None
-    del net.live_, net.optimizer_, net.optimizer_marginal_
+    del net.live_, net.optimizer_, net.optimizer_marginal_, net.averages_, net.objective_
     return net
 
 

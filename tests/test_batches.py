@@ -7,6 +7,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from skdive import Windows
 from skdive.batches import (
+    CHUNK,
     DeviceWindows,
     Standardiser,
     WindowBatches,
@@ -61,7 +62,7 @@ def test_moments_of_more_rows_than_are_converted_at_a_time(series, monkeypatch):
 
     assert_allclose(scale.mean, series[:59].mean(0))
     assert_allclose(scale.std, series[:59].std(0))
-    assert_allclose(upload(windows).values, scale.apply(series[:59]))
+    assert_allclose(upload(windows).values, scale.apply(series[:59]).T)
 
 
 @pytest.mark.parametrize("value", [0.0, 0.1, -1e9])
@@ -80,7 +81,7 @@ def test_a_large_offset_does_not_cost_the_variation():
     scale = Standardiser.of(windows)
 
     assert_allclose(scale.std, wave.std(0), rtol=1e-6)
-    assert_allclose(upload(windows, torch.float32).values.std(0, correction=0), 1, rtol=1e-6)
+    assert_allclose(upload(windows, torch.float32).values.std(1, correction=0), 1, rtol=1e-6)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -100,7 +101,7 @@ def test_gathered_windows_are_those_of_numpy_standardised(series, dtype, columns
 
 
 def test_only_what_the_windows_span_is_uploaded(windows):
-    assert upload(windows).values.shape == (43, 3)  # rows 4 to 46
+    assert upload(windows).values.shape == (3, 43)  # rows 4 to 46
     assert len(upload(windows)) == 5
 
 
@@ -117,7 +118,7 @@ def test_windows_ahead_begin_later_over_the_same_values(windows, offset, length)
 def test_evaluation_batches_hold_a_bounded_number_of_values(windows):
     data = upload(windows)
     assert 0 < data.chunk * 6 * 3 <= 1 << 20
-    assert DeviceWindows(torch.zeros(2, 1 << 21), torch.tensor([0]), 2, CPU).chunk == 1
+    assert DeviceWindows(torch.zeros(1 << 21, 2), torch.tensor([0]), 2, CPU).chunk == 1
 
 
 def test_a_series_that_does_not_fit_stays_on_the_host(windows, monkeypatch):
@@ -146,17 +147,17 @@ def batches(windows):
 
 def test_a_batch_keeps_window_future_and_labels_together(batches, windows):
     index = torch.tensor([4, 1])
-    inputs, y = batches[index]
+    window, codes, y = batches[index]
     expected = standardised(windows)[[4, 1]]
 
-    assert_allclose(inputs["x"], expected[:, :, :4])
+    assert_allclose(window.x, expected[:, :, :4])
     assert_allclose(y, expected[:, :, 4:])
-    assert inputs["codes"].tolist() == [[4, 0], [1, 3]]
+    assert codes.tolist() == [[4, 0], [1, 3]]
 
 
 def test_targets_may_be_some_of_the_channels(batches, windows):
     batches.y_columns = torch.tensor([2, 0])
-    _, y = batches.take(torch.arange(5))
+    y = batches.take(torch.arange(5)).y
     assert_allclose(y, standardised(windows)[:, [2, 0], 4:])
 
 
@@ -168,23 +169,37 @@ def test_a_batch_without_future(batches):
 @pytest.mark.parametrize("batch_size", [1, 2, 5, 100])
 def test_an_epoch_has_every_window_once(batches, batch_size, shuffle):
     epoch = list(batches.batches(batch_size, shuffle=shuffle))
-    seen = torch.cat([batch.inputs["codes"][:, 0] for batch in epoch]).tolist()
+    seen = torch.cat([part.codes[:, 0] for rows in epoch for part in rows.parts()]).tolist()
 
     assert len(batches) == 5
     assert sorted(seen) == [0, 1, 2, 3, 4]
     assert shuffle or seen == [0, 1, 2, 3, 4]
-    assert {len(batch.y) for batch in epoch[:-1]} <= {batch_size}
+    assert {len(rows) for rows in epoch[:-1]} <= {batch_size}
+
+
+@pytest.mark.parametrize("fit_at_once", [1, 2, 5])
+def test_a_large_batch_comes_in_parts(batches, monkeypatch, fit_at_once):
+    monkeypatch.setitem(CHUNK, "cpu", fit_at_once * 4 * 3)
+    (rows,) = batches.batches(5)
+
+    assert len(rows) == 5
+    for _ in range(2):  # as often as they are asked for
+        parts = list(rows.parts())
+        assert max(len(part.codes) for part in parts) == fit_at_once
+        together = torch.cat([part.window.x for part in parts])
+        assert torch.equal(together, batches.take(torch.arange(5)).window.x)
 
 
 def test_the_order_of_an_epoch_follows_the_seed():
-    data = DeviceWindows(torch.randn(110, 1), torch.arange(100), 10, CPU)
+    data = DeviceWindows(torch.randn(1, 110), torch.arange(100), 10, CPU)
     batches = WindowBatches(data, None, torch.arange(100).unsqueeze(1))
 
     def order(seed=None):
         if seed is not None:
             torch.manual_seed(seed)
-        (batch,) = batches.batches(100, shuffle=True)
-        return batch.inputs["codes"].squeeze(1).tolist()
+        (rows,) = batches.batches(100, shuffle=True)
+        (batch,) = rows.parts()
+        return batch.codes.squeeze(1).tolist()
 
     assert order(seed=1) == order(seed=1)
     assert order(seed=1) != order()  # another in the next epoch

@@ -12,11 +12,10 @@ from skdive.layers import (
     Gaussian,
     GaussianHead,
     LinearPath,
-    NormedWindow,
     RBFLayer,
     WindowDecoder,
     WindowEncoder,
-    WindowNorm,
+    norm_windows,
 )
 
 PRIORS = [[0.5, 0.3, 0.2], [0.9, 0.1], [1.0]]  # two factors are padded
@@ -42,8 +41,9 @@ def test_samples_of_a_gaussian_have_its_moments_and_pass_gradients():
 
 def test_the_norm_measures_from_the_last_step_in_standard_deviations():
     x = torch.randn(5, 3, 20) * 4 + 7
-    values, level, scale = WindowNorm(min_scale=0)(x)
+    same, values, level, scale = norm_windows(x, min_scale=0)
 
+    assert same is x
     assert_close(level, x[:, :, -1])
     assert_close(scale, x.std(2, correction=0))
     assert_close(values, (x - x[:, :, -1:]) / x.std(2, correction=0, keepdim=True))
@@ -53,8 +53,8 @@ def test_the_norm_takes_level_and_scale_out_of_a_window():
     x = torch.randn(5, 3, 20, dtype=torch.float64)
     factor = torch.tensor([0.1, 1.0, 20.0], dtype=torch.float64)
     shift = torch.tensor([-100.0, 0.0, 3.0], dtype=torch.float64)
-    norm = WindowNorm(min_scale=0)
-    before, after = norm(x), norm(x * factor[:, None] + shift[:, None])
+    before = norm_windows(x, min_scale=0)
+    after = norm_windows(x * factor[:, None] + shift[:, None], min_scale=0)
 
     assert_close(after.values, before.values)
     assert_close(after.level, before.level * factor + shift)
@@ -64,8 +64,7 @@ def test_the_norm_takes_level_and_scale_out_of_a_window():
 @pytest.mark.parametrize("value", [0.0, -3.0, 1e6])
 def test_a_constant_window_stays_flat_and_its_gradient_finite(value):
     x = torch.full((2, 3, 8), value, requires_grad=True)
-    norm = WindowNorm(min_scale=0.01)
-    values, level, scale = norm(x)
+    _, values, level, scale = norm_windows(x, min_scale=0.01)
 
     assert (values == 0).all()
     assert (level == value).all()
@@ -97,7 +96,7 @@ def test_channel_dropout_leaves_single_channels_and_evaluation_alone():
 
 @pytest.mark.parametrize("n_channels", [1, 2, 16, 17, 40])
 def test_shapes_of_encoder_and_decoder(n_channels):
-    window = WindowNorm()(torch.randn(3, n_channels, 12))
+    window = norm_windows(torch.randn(3, n_channels, 12))
     features = WindowEncoder(12, n_channels, width=8, dropout=0.0)(window)
 
     assert features.shape == (3, 8)
@@ -108,7 +107,7 @@ def test_shapes_of_encoder_and_decoder(n_channels):
 @pytest.mark.parametrize("channel", [0, 19])
 def test_the_encoder_sees_values_level_and_scale_of_every_channel(changed, channel):
     encoder = WindowEncoder(6, 20, width=8, dropout=0.0).eval()
-    window = NormedWindow(torch.randn(1, 20, 6), torch.randn(1, 20), torch.rand(1, 20) + 1)
+    window = norm_windows(torch.randn(1, 20, 6))
     other = getattr(window, changed).clone()
     other[:, channel] += 1
 
@@ -228,23 +227,24 @@ def test_attention_weighs_the_tokens_per_task_and_head():
     tokens = torch.randn(5, 3, 8)
     weights = fusion.attention(tokens)
 
-    assert weights.shape == (5, 3, 2, 4)
+    assert weights.shape == (5, 3, 8)
     assert (weights > 0).all()
-    assert_close(weights.sum(1), torch.ones(5, 2, 4))
+    assert_close(weights.sum(1), torch.ones(5, 8))
     key = fusion.key(tokens).reshape(5, 3, 4, 2)
     query = fusion.queries.reshape(2, 4, 2)
     scores = torch.einsum("nthd,qhd->ntqh", key, query) / math.sqrt(2)
-    assert_close(weights, scores.softmax(1))
+    assert_close(weights, scores.softmax(1).flatten(2))
 
 
 def test_attention_starts_near_equal_and_learns_to_choose():
     fusion = AttentionFusion(n_tokens=3, n_tasks=1, width=8)
     tokens = torch.randn(5, 3, 8)
-    assert_close(fusion.attention(tokens), torch.full((5, 3, 1, 4), 1 / 3), atol=0.02, rtol=0)
+    assert_close(fusion.attention(tokens), torch.full((5, 3, 4), 1 / 3), atol=0.02, rtol=0)
 
+    tokens[0, 1] *= 10
     with torch.no_grad():
         fusion.queries.copy_(1e4 * fusion.key(tokens[0, 1]))  # asks for the second token
-    assert_close(fusion.attention(tokens[:1])[0, 1], torch.ones(1, 4))
+    assert_close(fusion.attention(tokens[:1])[0, 1], torch.ones(4))
 
 
 def test_attention_fuses_the_values_that_it_weighs():
@@ -252,7 +252,8 @@ def test_attention_fuses_the_values_that_it_weighs():
     torch.nn.init.normal_(fusion.queries)
     tokens = torch.randn(5, 3, 8)
     values = fusion.value(tokens).reshape(5, 3, 2, 4, 2)  # (batch, token, task, head, d)
-    fused = 3 * torch.einsum("ntqh,ntqhd->nqhd", fusion.attention(tokens), values)
+    weights = fusion.attention(tokens).unflatten(2, (2, 4))
+    fused = 3 * torch.einsum("ntqh,ntqhd->nqhd", weights, values)
 
     assert_close(fusion(tokens), fusion.out(fused.reshape(5, 2, 8)))
 
@@ -272,7 +273,7 @@ def test_attention_does_not_care_for_the_order_of_tokens_but_concatenation_does(
 
 def test_the_linear_path_starts_by_repeating_the_last_step():
     x = torch.randn(5, 3, 10)
-    assert torch.equal(LinearPath(10, 4)(x), x[:, :, -1:].expand(5, 3, 4))
+    assert torch.equal(LinearPath(10, 4)(norm_windows(x)), x[:, :, -1:].expand(5, 3, 4))
 
 
 def test_the_linear_path_continues_each_channel_from_its_level():
@@ -282,4 +283,4 @@ def test_the_linear_path_continues_each_channel_from_its_level():
     level = x[:, :, -1:]
     expected = level + (x - level) @ weights[:10] + level * weights[10] + weights[11]
 
-    assert_close(path(x), expected)
+    assert_close(path(norm_windows(x)), expected)

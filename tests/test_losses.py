@@ -70,9 +70,13 @@ def bound_of(q, rbf, codes):
 
 
 @pytest.mark.parametrize(("nll", "noise"), [(gaussian_nll, Normal), (laplace_nll, Laplace)])
-def test_likelihoods_match_torch(nll, noise):
-    target, mean, log_scale = torch.randn(3, 6, 5, dtype=torch.float64)
-    assert_close(nll(target, mean, log_scale), -noise(mean, log_scale.exp()).log_prob(target))
+@pytest.mark.parametrize("over", [(0, 2), (2,), (0,)])
+def test_likelihoods_match_torch(nll, noise, over):
+    """As means over the axes along which the scale does not change."""
+    target, mean = torch.randn(2, 6, 5, 4, dtype=torch.float64)
+    log_scale = torch.randn(6, 5, 4, dtype=torch.float64).mean(over, keepdim=True)
+    expected = -noise(mean, log_scale.exp()).log_prob(target)
+    assert_close(nll(target, mean, log_scale, over), expected.mean(over, keepdim=True))
 
 
 def test_the_kl_of_the_conditional_latent_matches_torch_and_monte_carlo():

@@ -4,9 +4,9 @@ import torch
 from numpy.testing import assert_allclose
 from sklearn.linear_model import Ridge
 
-from skdive.batches import DeviceWindows, WindowBatches
+from skdive.batches import CHUNK, DeviceWindows, WindowBatches
 from skdive.layers import LinearPath
-from skdive.ridge import MAX_WINDOWS, ridge_weights
+from skdive.ridge import MAX_ROWS, ridge_weights
 
 LOOKBACK, HORIZON = 8, 3
 PENALTIES = np.logspace(-2, 6, 33)
@@ -16,7 +16,7 @@ def batches_of(series, y_columns=None):
     """All windows of a series and their futures."""
     values = torch.as_tensor(series)
     starts = torch.arange(len(values) - LOOKBACK - HORIZON + 1)
-    data = DeviceWindows(values, starts, LOOKBACK + HORIZON, values.device)
+    data = DeviceWindows(values.T.contiguous(), starts, LOOKBACK + HORIZON, values.device)
     codes = torch.empty(len(starts), 0, dtype=torch.long)
     x, y = data.ahead(0, LOOKBACK), data.ahead(LOOKBACK, HORIZON)
     return WindowBatches(x, y, codes, y_columns)
@@ -24,8 +24,8 @@ def batches_of(series, y_columns=None):
 
 def pooled(batches, sources=slice(None)):
     """Regressors and targets of the ridge: all channels one below the other."""
-    inputs, y = batches.take(torch.arange(len(batches)))
-    x = inputs["x"].numpy()[:, sources]
+    window, _, y = batches.take(torch.arange(len(batches)))
+    x = window.x.numpy()[:, sources]
     level = x[:, :, -1:]
     regressors = np.concatenate([x - level, level], axis=2)
     return regressors.reshape(-1, LOOKBACK + 1), (y.numpy() - level).reshape(-1, HORIZON)
@@ -96,10 +96,10 @@ def test_a_noiseless_linear_continuation_is_recovered():
     train, test = batches_of(series[:300]), batches_of(series[300:])
     path = LinearPath(LOOKBACK, HORIZON).double()
     path.set_weights(ridge_weights(train, None))
-    inputs, y = test.take(torch.arange(len(test)))
+    window, _, y = test.take(torch.arange(len(test)))
 
     with torch.no_grad():
-        assert_allclose(path(inputs["x"]), y, atol=0.01)
+        assert_allclose(path(window), y, atol=0.01)
 
 
 def test_each_target_is_regressed_on_the_channel_that_it_continues():
@@ -113,13 +113,16 @@ def test_each_target_is_regressed_on_the_channel_that_it_continues():
     assert min(np.abs(weights - candidate).max() for candidate in candidates) < 1e-8
 
 
-def test_batches_and_single_precision_do_not_change_the_weights():
+def test_batches_and_single_precision_do_not_change_the_weights(monkeypatch):
     series = noisy_linear(0.5, 300)
     expected = ridge_weights(batches_of(series), None)
 
-    assert_allclose(ridge_weights(batches_of(series), None, batch_size=7), expected)
     single = ridge_weights(batches_of(series.astype(np.float32)), None)
     assert_allclose(single, expected, atol=1e-3)
+    batches = batches_of(series)
+    monkeypatch.setitem(CHUNK, "cpu", 7 * LOOKBACK * series.shape[1])
+    assert batches.x.chunk == 7
+    assert_allclose(ridge_weights(batches, None), expected)
 
 
 def test_constant_series_give_finite_weights():
@@ -143,7 +146,7 @@ def test_windows_are_sampled_evenly_however_many_there_are():
 
     ridge_weights(Many(some.x, some.y, some.codes), None)
     index = torch.cat(seen)
-    assert len(index) == MAX_WINDOWS
+    assert len(index) == MAX_ROWS // some.x.n_channels
     assert index[0] == 0
     assert index[-1] == n - 1
     gaps = index.diff()

@@ -11,7 +11,8 @@ from skorch.callbacks import Callback, EarlyStopping
 from torch.testing import assert_close
 
 from skdive import DeepDIVEEncoder, DeepDIVEForecaster, Interleaving
-from skdive.batches import Batch
+from skdive.batches import CHUNK, Batch
+from skdive.layers import Gaussian, norm_windows
 from skdive.training import Objective
 
 MARGINAL = ("cross_entropy", "kl_marginal")
@@ -247,7 +248,7 @@ def test_invalid_unit(data):
 @pytest.fixture
 def batch():
     codes = torch.tensor([[0, -1], [-1, 1], [2, 0], [-1, -1], [1, 1], [0, 0]])
-    return Batch({"x": torch.randn(6, 2, 10), "codes": codes}, torch.randn(6, 2, 4))
+    return Batch(norm_windows(torch.randn(6, 2, 10)), codes, torch.randn(6, 2, 4))
 
 
 @pytest.mark.parametrize(
@@ -259,7 +260,7 @@ def batch():
     ],
 )
 def test_a_phase_computes_its_own_terms(make_module, batch, phase, names):
-    terms = Objective().terms(make_module(), batch, phase, training=True)
+    terms = Objective()(make_module(), batch, phase, training=True).terms
     assert tuple(terms) == names
     assert all(term.ndim == 0 and term.isfinite() for term in terms.values())
 
@@ -271,7 +272,7 @@ def test_gradients_of_the_heads_reach_the_marginal_path_in_joint_training_only(
     module = make_module().train()
     for phase, reached in [("conditional", False), ("joint", True)]:
         module.zero_grad()
-        Objective().terms(module, batch, phase, training=True)[term].backward()
+        Objective()(module, batch, phase, training=True).terms[term].backward()
         gradients = [p.grad for p in module.marginal.encoder.parameters()]
         gradients.append(module.marginal.rbf.centres.grad)  # the heads are told some prototypes
         assert all((g is not None and bool(g.any())) is reached for g in gradients)
@@ -280,14 +281,14 @@ def test_gradients_of_the_heads_reach_the_marginal_path_in_joint_training_only(
 def test_the_heads_are_not_computed_in_the_marginal_phase(make_module, batch):
     module = make_module()
     module.conditional.fusion.register_forward_hook(lambda *_: pytest.fail("computed"))
-    Objective().terms(module, batch, "marginal", training=True)
+    Objective()(module, batch, "marginal", training=True)
 
 
 def test_latents_are_samples_in_training_and_means_elsewhere(make_module, batch):
     module = make_module()
 
     def twice(phase, training):
-        return [Objective().terms(module, batch, phase, training) for _ in range(2)]
+        return [Objective()(module, batch, phase, training).terms for _ in range(2)]
 
     first, second = twice("joint", training=False)
     assert first == second
@@ -299,12 +300,12 @@ def test_latents_are_samples_in_training_and_means_elsewhere(make_module, batch)
 def test_the_terms_are_those_of_the_bound(make_module, batch, likelihood):
     """In evaluation: per value of x and y, per window for the divergences."""
     module = make_module()
-    x, codes = batch.inputs["x"], batch.inputs["codes"]
-    terms = Objective(likelihood).terms(module, batch, "joint", training=False)
+    window, codes, _ = batch
+    terms = Objective(likelihood)(module, batch, "joint").terms
     noise = {"laplace": torch.distributions.Laplace, "gaussian": torch.distributions.Normal}
-    outputs, heads = module(x), module.conditional
-    q_b = module.infer_marginals(x)
-    q_a = torch.distributions.Normal(*module.infer_conditional(x, q_b.mean))
+    outputs, heads = module.heads(window, *module.infer(window)), module.conditional
+    q_b = module.infer_marginals(window)
+    q_a = torch.distributions.Normal(*module.infer_conditional(window, q_b.mean))
     prior = torch.distributions.Normal(0.0, 1.0)
     entropy = torch.nn.functional.nll_loss(
         module.marginal.rbf.log_posteriors(q_b.mean).transpose(1, 2), codes, reduction="sum",
@@ -312,7 +313,7 @@ def test_the_terms_are_those_of_the_bound(make_module, batch, likelihood):
     )  # fmt: skip
     expected = {
         "reconstruction": -noise[likelihood](outputs.reconstruction, heads.log_scale_x.exp())
-        .log_prob(x)
+        .log_prob(window.x)
         .mean(),
         "forecast": -noise[likelihood](outputs.forecast, heads.log_scale_y.exp())
         .log_prob(batch.y)
@@ -326,22 +327,45 @@ def test_the_terms_are_those_of_the_bound(make_module, batch, likelihood):
 
 def test_beta_weighs_the_divergences(make_module, batch):
     module = make_module()
-    without, with_beta = Objective(beta=0.0), Objective(beta=2.0)
-    terms = without.terms(module, batch, "joint", training=False)
-
-    for phase, extra in [
-        ("marginal", 2 * terms["kl_marginal"]),
-        ("conditional", 2 * terms["kl_conditional"] / (2 * 4)),  # per forecast value
+    for phase, divergence, share in [
+        ("marginal", "kl_marginal", 1),
+        ("conditional", "kl_conditional", 1 / (2 * 4)),  # per forecast value
     ]:
-        loss = without.loss(terms, batch, phase)
-        assert_close(with_beta.loss(terms, batch, phase), loss + extra)
+        without, with_beta = (Objective(beta=beta)(module, batch, phase) for beta in (0.0, 2.0))
+        extra = 2 * share * without.terms[divergence]
+        assert_close(with_beta.total, without.total + extra)
 
 
 def test_the_joint_loss_is_the_sum_of_both_phases(make_module, batch):
-    objective = Objective()
-    terms = objective.terms(make_module(), batch, "joint", training=False)
-    halves = [objective.loss(terms, batch, phase) for phase in ("marginal", "conditional")]
-    assert_close(objective.loss(terms, batch, "joint"), sum(halves))
+    module, objective = make_module(), Objective()
+    halves = [objective(module, batch, phase).total for phase in ("marginal", "conditional")]
+    assert_close(objective(module, batch, "joint").total, sum(halves))
+
+
+def test_the_conditional_phase_takes_the_latents_of_the_phase_before(make_module, batch):
+    module, objective = make_module(), Objective()
+    b = objective(module, batch, "marginal", training=True).b
+    assert b.shape == (6, 2, 2)
+    assert not b.requires_grad
+
+    module.marginal.encoder.register_forward_hook(lambda *_: pytest.fail("computed"))
+    found = objective(module, batch, "conditional", training=True, b=b)
+    assert found.b is b or torch.equal(found.b, b)
+
+
+@pytest.mark.parametrize("schedule", [("marginal", "conditional"), ("joint",)])
+def test_a_batch_in_parts_makes_the_same_step(data, monkeypatch, schedule):
+    """Without noise, gradients that add up over the parts are those of the whole batch."""
+    monkeypatch.setattr(Gaussian, "sample", lambda self: self.mean)
+    monkeypatch.setattr("skdive.training.KNOWN_SHARE", 0.0)
+    options = dict(dropout=0.0, max_epochs=2, early_stopping=False)
+    whole = fit(data, Interleaving(schedule), **options)
+    monkeypatch.setitem(CHUNK, "cpu", 5 * 8 * 2)  # five windows at a time
+    parts = fit(data, Interleaving(schedule), **options)
+
+    for one, other in zip(whole.net_.history, parts.net_.history, strict=True):
+        assert_allclose(one["train_loss"], other["train_loss"], rtol=1e-6)
+    assert_close(weights(whole.net_.module_), weights(parts.net_.module_), atol=1e-6, rtol=0)
 
 
 # ---------------------------------------------------------------------------------------------
