@@ -276,5 +276,7 @@ class LinearPath(nn.Module):
     def forward(self, window: NormedWindow) -> Tensor:
         over_steps, over_level = self.map.weight.split([window.x.shape[2], 1], dim=1)
         level, scale = window.level.unsqueeze(2), window.scale.unsqueeze(2)
-        change = scale * linear(window.values, over_steps) + linear(level, over_level, self.map.bias)
+        change = scale * linear(window.values, over_steps) + linear(
+            level, over_level, self.map.bias
+        )
         return level + change  # (batch, channel, horizon)

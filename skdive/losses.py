@@ -13,9 +13,7 @@ from torch import Tensor
 from skdive.layers import Gaussian
 
 
-def gaussian_nll(
-    target: Tensor, mean: Tensor, log_scale: Tensor, over: tuple[int, ...]
-) -> Tensor:
+def gaussian_nll(target: Tensor, mean: Tensor, log_scale: Tensor, over: tuple[int, ...]) -> Tensor:
     r"""Negative log-likelihood of a Gaussian, as the mean over axes along which its scale is one.
 
     :math:`-\log p = (x - \mu)^2 / 2 s^2 + \log s + \tfrac12 \log 2 \pi`, the reconstruction and
@@ -26,9 +24,7 @@ def gaussian_nll(
     return 0.5 * error * (-2 * log_scale).exp() + log_scale + 0.5 * math.log(2 * math.pi)
 
 
-def laplace_nll(
-    target: Tensor, mean: Tensor, log_scale: Tensor, over: tuple[int, ...]
-) -> Tensor:
+def laplace_nll(target: Tensor, mean: Tensor, log_scale: Tensor, over: tuple[int, ...]) -> Tensor:
     r"""Negative log-likelihood of a Laplace distribution, as the mean over such axes.
 
     :math:`-\log p = |x - \mu| / s + \log 2 s`, the reconstruction and forecast terms of

@@ -182,7 +182,7 @@ class InterleavedNet(NeuralNet):
         self.optimizer_ = self.optimizer(groups, **options)  # of the conditional phase
         self.optimizer_marginal_ = self.optimizer(list(marginal.parameters()), **options)
         self.objective_ = torch.compile(self.criterion_) if self.compiled else self.criterion_
-        self.averages_ = {
+        self.averages_: dict[str, tuple[list[Tensor], list[Tensor]]] = {
             path: (list(getattr(self.module_, path).parameters()), list(live.parameters()))
             for path, live in (("marginal", marginal), ("conditional", conditional))
         }
@@ -203,7 +203,8 @@ class InterleavedNet(NeuralNet):
         Gradients add up over the parts of the batch; what a part's marginal phase has inferred, its
         conditional phase uses.
         """
-        found, inferred = [], {}
+        found: list[tuple[str, int, Losses]] = []
+        inferred: dict[int, Tensor] = {}
         device_type = batch.index.device.type
         for phase in self.phases_:
             for i, part in enumerate(batch.parts()):

@@ -141,7 +141,10 @@ def test_the_conditional_posterior_depends_on_x_and_b(make_module, x):
     b = module.infer_marginals(norm_windows(x)).mean
     q_a = module.infer_conditional(norm_windows(x), b)
 
-    for other in (module.infer_conditional(norm_windows(x + 1), b), module.infer_conditional(norm_windows(x), b + 1)):
+    for other in (
+        module.infer_conditional(norm_windows(x + 1), b),
+        module.infer_conditional(norm_windows(x), b + 1),
+    ):
         assert not torch.allclose(other.mean, q_a.mean)
         assert not torch.allclose(other.scale, q_a.scale)
 
@@ -173,7 +176,9 @@ def test_known_labels_replace_inferred_blocks(make_module, x):
             known = codes[n, f] >= 0
             expected = module.marginal.rbf.centres[f, codes[n, f]] if known else inferred[n, f]
             assert torch.equal(b[n, f], expected)
-    assert_close(told_a, module.infer_conditional(norm_windows(x), b).mean)  # a is inferred given the label
+    assert_close(
+        told_a, module.infer_conditional(norm_windows(x), b).mean
+    )  # a is inferred given the label
     assert_close(told_a[2], a[2])
     assert not torch.allclose(told_a[0], a[0])
 
