@@ -17,7 +17,7 @@ from skdive.batches import (
     newest_tail,
     offset_of,
 )
-from skdive.checks import resolve_device
+from skdive.checks import can_autocast, can_compile, resolve_device
 from skdive.factors import FactorCodec
 from skdive.inference import LatentModel
 from skdive.training import fit_net, make_net
@@ -162,6 +162,8 @@ class BaseDeepDIVE(CallbackSupportMixin, LatentModel):
             device=str(self._device),
             verbose=self.verbose,
             dtype=train.x.values.dtype,
+            autocast=self.autocast and can_autocast(self._device),
+            compiled=self.compile and can_compile(),
         )
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         watcher = EpochWatcher(self)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from numbers import Integral, Real
 from typing import Any
+from warnings import warn
 
 import numpy as np
 import torch
@@ -27,6 +30,7 @@ FLOATS = {  # parameter: (accepted, test)
     "lr": ("greater than 0", lambda v: v > 0),
     "validation_fraction": ("in (0, 1)", lambda v: 0 < v < 1),
 }
+BOOLS = ("linear_path", "early_stopping", "autocast", "compile")
 CHOICES = {"fusion": tuple(FUSIONS), "likelihood": tuple(LIKELIHOODS)}
 
 
@@ -47,6 +51,10 @@ def check_parameters(parameters: dict[str, Any]) -> None:
             raise TypeError(f"{name} must be a number {accepted}, got {value!r}.")
         if not test(value):
             raise ValueError(f"{name} must be {accepted}, got {value!r}.")
+    for name in BOOLS:
+        value = parameters.get(name, False)
+        if not isinstance(value, bool | np.bool_):
+            raise TypeError(f"{name} must be True or False, got {value!r}.")
     for name, choices in CHOICES.items():
         if parameters[name] not in choices:
             raise ValueError(f"{name} must be one of {choices}, got {parameters[name]!r}.")
@@ -107,3 +115,27 @@ def resolve_device(device: Any) -> torch.device:
             f"{' and mps' if has_mps else ''}. Use device='auto' or 'cpu'."
         )
     return found
+
+
+def can_autocast(device: torch.device) -> bool:
+    """Whether a device computes in bfloat16; where it does not, warn and do without."""
+    if device.type != "cuda" or torch.cuda.is_bf16_supported(including_emulation=False):
+        return True
+    warn(
+        f"autocast=True, but {torch.cuda.get_device_name(device)} does not compute in bfloat16; "
+        "training goes on in full precision.",
+        stacklevel=6,
+    )
+    return False
+
+
+def can_compile() -> bool:
+    """Whether there is the compiler that `torch.compile` needs; if not, warn and do without."""
+    if os.environ.get("CXX") or any(map(shutil.which, ("g++", "clang++", "cl"))):
+        return True
+    warn(
+        "compile=True, but no C++ compiler was found (g++, clang++, or the environment variable "
+        "CXX), which torch.compile needs; training goes on without.",
+        stacklevel=6,
+    )
+    return False

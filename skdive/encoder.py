@@ -65,6 +65,12 @@ class DeepDIVEEncoder(BaseDeepDIVE):
         Epochs without improvement after which training stops.
     device : str, default="auto"
         "auto" (CUDA if there is any), "cpu", "cuda", "cuda:1", "mps".
+    autocast : bool, default=False
+        Whether the steps of training compute in bfloat16 where that is safe (`torch.autocast`);
+        weights, validation and predictions stay in full precision. Faster on recent GPUs.
+    compile : bool, default=False
+        Whether to compile the steps of training with `torch.compile`, which takes a minute at the
+        start of the fit and needs a C++ compiler on the CPU. Worth it for long fits.
     callbacks : list, default=None
         Callbacks of skorch, such as `Interleaving`.
     verbose : int, default=0
@@ -133,6 +139,8 @@ class DeepDIVEEncoder(BaseDeepDIVE):
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 5,
         device: str = "auto",
+        autocast: bool = False,
+        compile: bool = False,
         callbacks: list | None = None,
         verbose: int = 0,
         random_state: Any = None,
@@ -154,6 +162,8 @@ class DeepDIVEEncoder(BaseDeepDIVE):
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
         self.device = device
+        self.autocast = autocast
+        self.compile = compile
         self.callbacks = callbacks
         self.verbose = verbose
         self.random_state = random_state

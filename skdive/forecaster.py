@@ -7,7 +7,12 @@ from typing import Any
 import numpy as np
 import torch
 from sklearn.base import RegressorMixin
-from sklearn.utils.validation import check_array, check_consistent_length, check_is_fitted
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    check_array,
+    check_consistent_length,
+    check_is_fitted,
+)
 from torch import Tensor
 
 from skdive.base import BaseDeepDIVE
@@ -67,6 +72,12 @@ class DeepDIVEForecaster(RegressorMixin, BaseDeepDIVE):
         Epochs without improvement after which training stops.
     device : str, default="auto"
         "auto" (CUDA if there is any), "cpu", "cuda", "cuda:1", "mps".
+    autocast : bool, default=False
+        Whether the steps of training compute in bfloat16 where that is safe (`torch.autocast`);
+        weights, validation and predictions stay in full precision. Faster on recent GPUs.
+    compile : bool, default=False
+        Whether to compile the steps of training with `torch.compile`, which takes a minute at the
+        start of the fit and needs a C++ compiler on the CPU. Worth it for long fits.
     callbacks : list, default=None
         Callbacks of skorch, such as `Interleaving`.
     verbose : int, default=0
@@ -140,6 +151,8 @@ class DeepDIVEForecaster(RegressorMixin, BaseDeepDIVE):
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 5,
         device: str = "auto",
+        autocast: bool = False,
+        compile: bool = False,
         callbacks: list | None = None,
         verbose: int = 0,
         random_state: Any = None,
@@ -161,6 +174,8 @@ class DeepDIVEForecaster(RegressorMixin, BaseDeepDIVE):
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
         self.device = device
+        self.autocast = autocast
+        self.compile = compile
         self.callbacks = callbacks
         self.verbose = verbose
         self.random_state = random_state
@@ -276,6 +291,47 @@ class DeepDIVEForecaster(RegressorMixin, BaseDeepDIVE):
             return y
         y = y.ravel() if self._y_ndim == 1 else y.reshape(len(y), -1)
         return self._framed(y, X) if self._y_ndim == 2 else y
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        r"""Coefficient of determination :math:`R^2` of the forecast, as of every regressor.
+
+        Windows of futures are never held all at once: memory does not grow with their number.
+
+        Parameters
+        ----------
+        X : Windows, array-like or DataFrame
+            Windows, in the form and units of `fit`.
+        y : as in `fit`
+            Their futures.
+        sample_weight : array-like of shape (n,), default=None
+            Weights of the windows.
+
+        Returns
+        -------
+        r2 : float
+            Mean over the columns of `y`: steps and targets. 1 is perfect; the mean of `y` gets 0.
+        """
+        if not isinstance(y, Windows) or len(y) < 2:
+            return super().score(X, y, sample_weight)
+        check_is_fitted(self)
+        windows = self._windows(X)
+        futures = self._futures(y, len(windows), "y")
+        weight = _check_sample_weight(sample_weight, windows, dtype=np.float64)
+
+        def forecast(module: Any, window: NormedWindow) -> list[Tensor]:
+            return [module(window)]
+
+        sums = np.zeros((3, *self._y_shape))  # of squared errors, of values, of squared values
+        for rows, (found,) in self._map(windows, forecast, undo=self._scale_y):
+            truth = np.asarray(futures[rows], dtype=np.float64).reshape(found.shape)
+            centred = truth - self._scale_y.mean  # for precision
+            terms = (np.square(truth - found), centred, np.square(centred))
+            sums += [np.tensordot(weight[rows], term, axes=1) for term in terms]
+        errors, total, squares = sums
+        spread = squares - np.square(total) / weight.sum()
+        constant = spread <= 1e-12 * squares
+        r2 = np.where(constant, errors <= 1e-12 * squares, 1 - errors / np.where(constant, 1, spread))
+        return float(r2.mean())
 
     def _framed(self, y: np.ndarray, X: Any) -> Any:
         """A frame of the forecast, if `set_output` asks for one."""

@@ -5,128 +5,23 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from skorch import NeuralNet
 from skorch.callbacks import Callback, EarlyStopping, EpochTimer, PrintLog
 from skorch.helper import predefined_split
-from torch import Tensor, nn
+from torch import Tensor
 
-from skdive.batches import Batch, Rows, WindowBatches
+from skdive.batches import Rows, WindowBatches
 from skdive.interleaving import Interleaving
-from skdive.losses import (
-    LIKELIHOODS,
-    conditional_kl,
-    kernel_kl,
-    marginal_cross_entropy,
-    marginal_kl_bound,
-)
-from skdive.model import DeepDIVE, Outputs
+from skdive.model import DeepDIVE
+from skdive.objective import Losses, Objective
 from skdive.ridge import ridge_weights
 
-RECONSTRUCTION_WEIGHT = 0.2  # of a reconstructed value, where a forecast value has 1
-KNOWN_SHARE = 0.25  # of labels that the heads see as prototypes in training
 LINEAR_PATH_LR = 0.1  # times lr: it starts at its optimum, and follows the latents slowly
 WEIGHT_DECAY = 0.01
 TERMS = ("cross_entropy", "kl_marginal", "reconstruction", "forecast", "kl_conditional")
-
-
-class Losses(NamedTuple):
-    """What the objective says of a batch."""
-
-    total: Tensor  # what the phase minimises
-    terms: dict[str, Tensor]
-    b: Tensor  # the marginal latents that were used
-
-
-class Objective(nn.Module):
-    """The evidence lower bound as a loss: its terms, and how they are weighted.
-
-    The conditional loss is counted per forecast value (per reconstructed value where there is no
-    forecast), so that its size does not depend on the horizon; the marginal loss per window.
-
-    Parameters
-    ----------
-    likelihood : {"laplace", "gaussian"}
-        Noise of reconstruction and forecast.
-    beta : float
-        Weight of the KL divergences.
-    """
-
-    def __init__(self, likelihood: str = "laplace", beta: float = 0.1):
-        super().__init__()
-        self.nll, self.beta = LIKELIHOODS[likelihood], beta
-
-    def forward(
-        self,
-        module: DeepDIVE,
-        batch: Batch,
-        phase: str,
-        training: bool = False,
-        b: Tensor | None = None,
-    ) -> Losses:
-        """The loss that a phase minimises, as means over the batch.
-
-        Latents are samples in training, else means. In training the heads see a share of the
-        labels as prototypes, so that they can be told labels when they predict. The conditional
-        phase takes `b` as an earlier phase of the batch has left it, if there was one.
-        """
-        window, codes, y = batch
-        terms: dict[str, Tensor] = {}
-        if b is None or phase != "conditional":
-            with torch.set_grad_enabled(training and phase != "conditional"):
-                q_b = module.infer_marginals(window)
-                b = q_b.sample() if training else q_b.mean
-        if phase != "conditional":
-            rbf = module.marginal.rbf
-            kl = marginal_kl_bound(kernel_kl(q_b, rbf.centres, rbf.scales), rbf.log_priors, codes)
-            cross_entropy = marginal_cross_entropy(rbf.log_posteriors(b), codes)
-            terms = {"cross_entropy": cross_entropy.sum(1).mean(), "kl_marginal": kl.sum(1).mean()}
-        if phase != "marginal":
-            known = b
-            if training and module.n_factors:
-                told = (torch.rand(codes.shape, device=codes.device) < KNOWN_SHARE) & (codes >= 0)
-                prototypes = module.marginal.rbf.prototypes(codes)
-                if phase == "conditional":
-                    prototypes = prototypes.detach()
-                known = torch.where(told.unsqueeze(2), prototypes, b)
-            q_a = module.infer_conditional(window, known)
-            outputs = module.heads(window, known, q_a.sample() if training else q_a.mean)
-            x_nll, y_nll = self.likelihood(module, outputs, window.x, y)
-            terms["reconstruction"] = x_nll
-            if y_nll is not None:
-                terms["forecast"] = y_nll
-            terms["kl_conditional"] = conditional_kl(q_a).mean()
-        return Losses(self.total(terms, window.x if y is None else y), terms, b.detach())
-
-    def likelihood(
-        self,
-        module: DeepDIVE,
-        outputs: Outputs,
-        x: Tensor,
-        y: Tensor | None,
-        per_window: bool = False,
-    ) -> tuple[Tensor, Tensor | None]:
-        """Mean negative log-likelihoods of a value of x, and of y where it is known."""
-        heads, first = module.conditional, 1 if per_window else 0
-        x_nll = self.nll(x, outputs.reconstruction, heads.log_scale_x, (0, 2)[first:])
-        x_nll = x_nll.flatten(first).mean(-1)
-        if outputs.forecast is None or y is None:
-            return x_nll, None
-        y_nll = self.nll(y, outputs.forecast, heads.log_scale_y, (0, 1)[first:])
-        return x_nll, y_nll.flatten(first).mean(-1)
-
-    def total(self, terms: dict[str, Tensor], modelled: Tensor) -> Tensor:
-        """The weighted sum of the terms that there are."""
-        weights = {
-            "cross_entropy": 1.0,
-            "kl_marginal": self.beta,
-            "reconstruction": RECONSTRUCTION_WEIGHT if "forecast" in terms else 1.0,
-            "forecast": 1.0,
-            "kl_conditional": self.beta / modelled[0].numel(),
-        }
-        return torch.stack([weights[name] * term for name, term in terms.items()]).sum()
 
 
 class StopTraining(KeyboardInterrupt):

@@ -27,6 +27,7 @@ PLAN = {
     "losses": (3, {"torch"}),
     "model": (4, {"torch"}),
     "batches": (4, {"numpy", "torch"}),
+    "objective": (5, {"torch"}),
     "ridge": (5, {"torch"}),
     "interleaving": (5, {"skorch"}),
     "training": (6, {"skorch", "torch"}),

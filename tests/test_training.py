@@ -13,7 +13,7 @@ from torch.testing import assert_close
 from skdive import DeepDIVEEncoder, DeepDIVEForecaster, Interleaving
 from skdive.batches import CHUNK, Batch
 from skdive.layers import Gaussian, norm_windows
-from skdive.training import Objective
+from skdive.objective import Objective
 
 MARGINAL = ("cross_entropy", "kl_marginal")
 CONDITIONAL = ("reconstruction", "forecast", "kl_conditional")
@@ -357,7 +357,7 @@ def test_the_conditional_phase_takes_the_latents_of_the_phase_before(make_module
 def test_a_batch_in_parts_makes_the_same_step(data, monkeypatch, schedule):
     """Without noise, gradients that add up over the parts are those of the whole batch."""
     monkeypatch.setattr(Gaussian, "sample", lambda self: self.mean)
-    monkeypatch.setattr("skdive.training.KNOWN_SHARE", 0.0)
+    monkeypatch.setattr("skdive.objective.KNOWN_SHARE", 0.0)
     options = dict(dropout=0.0, max_epochs=2, early_stopping=False)
     whole = fit(data, Interleaving(schedule), **options)
     monkeypatch.setitem(CHUNK, "cpu", 5 * 8 * 2)  # five windows at a time
