@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from sklearn.base import RegressorMixin
 from sklearn.utils.validation import (
-    _check_sample_weight,
     check_array,
     check_consistent_length,
     check_is_fitted,
@@ -19,6 +18,7 @@ from skdive.base import BaseDeepDIVE
 from skdive.batches import row_positions
 from skdive.checks import check_parameters, check_windows
 from skdive.layers import NormedWindow
+from skdive.scoring import RunningR2
 from skdive.watching import with_callbacks
 from skdive.windows import Windows
 
@@ -316,22 +316,17 @@ class DeepDIVEForecaster(RegressorMixin, BaseDeepDIVE):
         check_is_fitted(self)
         windows = self._windows(X)
         futures = self._futures(y, len(windows), "y")
-        weight = _check_sample_weight(sample_weight, windows, dtype=np.float64)
+        weight = np.ones(len(windows)) if sample_weight is None else np.asarray(sample_weight)
+        check_consistent_length(range(len(windows)), weight)
 
         def forecast(module: Any, window: NormedWindow) -> list[Tensor]:
             return [module(window)]
 
-        sums = np.zeros((3, *self._y_shape))  # of squared errors, of values, of squared values
-        for rows, (found,) in self._map(windows, forecast, undo=self._scale_y):
-            truth = np.asarray(futures[rows], dtype=np.float64).reshape(found.shape)
-            centred = truth - self._scale_y.mean  # for precision
-            terms = (np.square(truth - found), centred, np.square(centred))
-            sums += [np.tensordot(weight[rows], term, axes=1) for term in terms]
-        errors, total, squares = sums
-        spread = squares - np.square(total) / weight.sum()
-        constant = spread <= 1e-12 * squares
-        r2 = np.where(constant, errors <= 1e-12 * squares, 1 - errors / np.where(constant, 1, spread))
-        return float(r2.mean())
+        r2 = RunningR2(centre=self._scale_y.mean)
+        for rows, (y_pred,) in self._map(windows, forecast, undo=self._scale_y):
+            y_true = np.asarray(futures[rows]).reshape(y_pred.shape)
+            r2.add(y_true, y_pred, weight[rows])
+        return r2.result()
 
     def _framed(self, y: np.ndarray, X: Any) -> Any:
         """A frame of the forecast, if `set_output` asks for one."""

@@ -33,6 +33,7 @@ PLAN = {
     "training": (6, {"skorch", "torch"}),
     "checks": (7, {"numpy", "torch"}),
     "watching": (7, {"sklearn"}),
+    "scoring": (7, {"numpy"}),
     "inference": (8, ESTIMATOR),
     "base": (9, ESTIMATOR),
     "forecaster": (10, ESTIMATOR),
