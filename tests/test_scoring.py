@@ -13,7 +13,7 @@ RNG = np.random.default_rng(0)
 def test_batches_add_up_to_the_score_of_scikit_learn(offset, weighted):
     y_true = RNG.normal(size=(100, 3)) + offset
     y_pred = y_true + 0.5 * RNG.normal(size=(100, 3))
-    y_true[:, 1] = 3  # a constant output counts 0 where it is missed ...
+    y_true[:, 1] = 0  # a constant output counts 0 where it is missed ...
     y_true[:, 2] = y_pred[:, 2] = 7  # ... and 1 where it is met
     weight = RNG.random(100) if weighted else np.ones(100)
     r2 = RunningR2(centre=y_true.mean(0) + 0.1)
