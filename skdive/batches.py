@@ -14,7 +14,7 @@ from skdive.layers import NormedWindow, norm_windows
 from skdive.windows import Windows
 
 ROWS = 1 << 16  # of a series that are converted at a time
-CHUNK = {"cpu": 1 << 20, "cuda": 1 << 24}  # values of windows that are computed at a time
+CHUNK = {"cpu": 1 << 19, "cuda": 1 << 24}  # values of windows that are computed at a time
 
 
 class Batch(NamedTuple):

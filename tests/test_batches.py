@@ -117,8 +117,8 @@ def test_windows_ahead_begin_later_over_the_same_values(windows, offset, length)
 
 def test_evaluation_batches_hold_a_bounded_number_of_values(windows):
     data = upload(windows)
-    assert 0 < data.chunk * 6 * 3 <= 1 << 20
-    assert DeviceWindows(torch.zeros(1 << 21, 2), torch.tensor([0]), 2, CPU).chunk == 1
+    assert 0 < data.chunk * 6 * 3 <= CHUNK["cpu"]
+    assert DeviceWindows(torch.zeros(1 << 20, 2), torch.tensor([0]), 2, CPU).chunk == 1
 
 
 def test_a_series_that_does_not_fit_stays_on_the_host(windows, monkeypatch):
