@@ -1,0 +1,82 @@
+"""Lower precision and compilation, where there are no GPUs."""
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose
+
+from skdive import DeepDIVEForecaster
+from skdive.objective import Objective
+
+
+@pytest.fixture(scope="module")
+def data():
+    rng = np.random.default_rng(0)
+    series = np.sin(np.arange(400) / 4)[:, None] + 0.1 * rng.normal(size=(400, 2))
+    rows = np.lib.stride_tricks.sliding_window_view(series, 20, axis=0).swapaxes(1, 2)
+    return rows[:, :16].copy(), rows[:, 16:].copy(), np.arange(381) % 3
+
+
+def fit(data, **options):
+    small = dict(hidden_dim=16, max_epochs=2, random_state=0, device="cpu")
+    X, y, labels = data
+    return DeepDIVEForecaster(**small, **options).fit(X, y, labels)
+
+
+def test_autocast_computes_the_steps_in_bfloat16_and_all_else_in_full(data, monkeypatch):
+    X, y, labels = data
+    data = X.astype(np.float32), y.astype(np.float32), labels
+    seen = {True: set(), False: set()}
+    forward = Objective.forward
+
+    def watched(self, module, batch, phase, training=False, b=None):
+        module.conditional.tokens[0].register_forward_hook(
+            lambda _, __, output: seen[training].add(output.dtype)
+        )
+        return forward(self, module, batch, phase, training, b)
+
+    plain = fit(data)
+    with monkeypatch.context() as patch:
+        patch.setattr(Objective, "forward", watched)
+        half = fit(data, autocast=True)
+    assert seen == {True: {torch.bfloat16}, False: {torch.float32}}
+    assert {p.dtype for p in half.net_.module_.parameters()} == {torch.float32}
+    assert half.predict(data[0]).dtype == np.float32
+    assert_allclose(half.predict(data[0]), plain.predict(data[0]), atol=0.15)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")  # of what torch.compile imports
+def test_a_compiled_fit_is_as_good_and_pickles(data):
+    plain, compiled = fit(data), fit(data, compile=True)
+    errors = [min(model.net_.history[:, "valid_forecast"]) for model in (plain, compiled)]
+    assert errors[1] == pytest.approx(errors[0], abs=0.05)
+    copy = pickle.loads(pickle.dumps(compiled))
+    assert_allclose(copy.predict(data[0]), compiled.predict(data[0]))
+
+
+def test_without_a_compiler_there_is_a_warning(data, monkeypatch):
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setenv("PATH", "")
+    with pytest.warns(UserWarning, match="no C\\+\\+ compiler was found"):
+        model = fit(data, compile=True)
+    assert_allclose(model.predict(data[0]), fit(data).predict(data[0]))
+
+
+def test_a_gpu_without_bfloat16_trains_in_full_precision(monkeypatch):
+    """As far as this can be told without one: the check, not the training."""
+    from skdive.checks import can_autocast
+
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: False)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "Tesla T4")
+    with pytest.warns(UserWarning, match="Tesla T4 does not compute in bfloat16"):
+        assert not can_autocast(torch.device("cuda"))
+    assert can_autocast(torch.device("cpu"))
+
+
+@pytest.mark.parametrize("option", ["autocast", "compile"])
+def test_flags_are_true_or_false(data, option):
+    with pytest.raises(TypeError, match=f"{option} must be True or False, got 'yes'"):
+        fit(data, **{option: "yes"})
