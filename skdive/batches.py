@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from skdive import storage
+from skdive.storage import chunks, is_on_disk, runs
 from skdive.windows import Windows
 
-ROWS = 1 << 16  # of a series that are converted at a time
 CHUNK = 1 << 20  # values of a window batch in evaluation
 
 
@@ -32,11 +33,11 @@ class Standardiser(NamedTuple):
     @classmethod
     def of(cls, windows: Windows) -> Standardiser:
         """Moments of the base rows that the windows cover, each row counted once."""
-        covered = np.flatnonzero(windows.covered())
-        chunks = np.array_split(covered, max(1, len(covered) // ROWS))
-        mean = sum(windows.base[rows].sum(0, dtype=np.float64) for rows in chunks) / len(covered)
-        squares = sum(np.square(windows.base[rows] - mean).sum(0) for rows in chunks)
-        std = np.sqrt(squares / len(covered))
+        base, (begins, ends) = windows.base, runs(windows.starts, windows.length)
+        n_rows = (ends - begins).sum()
+        mean = sum(v.sum(0, dtype=np.float64) for v in chunks(base, begins, ends)) / n_rows
+        squares = sum(np.square(v - mean).sum(0) for v in chunks(base, begins, ends))
+        std = np.sqrt(squares / n_rows)
         std[std <= 1e-7 * np.abs(mean)] = 0  # what is left is rounding
         return cls(mean, np.where(std > 0, std, 1.0)).select(windows.columns)
 
@@ -75,16 +76,18 @@ class DeviceWindows:
     def upload(
         cls, windows: Windows, scale: Standardiser, dtype: torch.dtype, device: torch.device
     ) -> DeviceWindows:
-        """Standardise the part of the base that the windows cover, and put it on the device."""
-        first = int(windows.starts.min())
-        rows = int(windows.starts.max()) + windows.length - first
-        values = torch.empty(rows, windows.n_channels, dtype=dtype)
+        """Standardise the rows of the base that the windows cover, and put them on the device."""
+        begins, ends = runs(windows.starts, windows.length)
+        before = np.cumsum([0, *(ends - begins)])  # rows of the stretches before each
+        values = torch.empty(before[-1], windows.n_channels, dtype=dtype)
         columns = slice(None) if windows.columns is None else windows.columns
-        for begin in range(0, rows, ROWS):
-            end = min(begin + ROWS, rows)
-            chunk = windows.base[first + begin : first + end][:, columns].astype(np.float64)
-            values[begin:end] = torch.from_numpy(scale.apply(chunk))
-        starts = torch.from_numpy(windows.starts - first)
+        done = 0
+        for chunk in chunks(windows.base, begins, ends):
+            standardised = scale.apply(chunk[:, columns].astype(np.float64))
+            values[done : done + len(chunk)] = torch.from_numpy(standardised)
+            done += len(chunk)
+        stretch = begins.searchsorted(windows.starts, side="right") - 1
+        starts = torch.from_numpy(windows.starts - begins[stretch] + before[stretch])
         try:
             return cls(values.to(device), starts.to(device), windows.length, device)
         except torch.OutOfMemoryError:
@@ -100,9 +103,19 @@ class DeviceWindows:
         return DeviceWindows(self.values, self.starts + offset, length, self.device)
 
     @property
+    def n_channels(self) -> int:
+        """Channels of a window."""
+        return self.values.shape[1]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Data type of the batches."""
+        return self.values.dtype
+
+    @property
     def chunk(self) -> int:
         """Windows to evaluate at a time."""
-        return max(1, CHUNK // (self.length * self.values.shape[1]))
+        return max(1, CHUNK // (self.length * self.n_channels))
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -114,13 +127,64 @@ class DeviceWindows:
         return windows.contiguous().to(self.device)
 
 
+class DiskWindows:
+    """Windows over a series that stays on disk, with the interface of `DeviceWindows`.
+
+    What a batch covers is read, standardised and put on the device when the batch is taken.
+
+    Parameters
+    ----------
+    windows : Windows
+    scale : Standardiser
+    dtype : torch.dtype
+    device : torch.device
+        Where batches go.
+    """
+
+    def __init__(
+        self, windows: Windows, scale: Standardiser, dtype: torch.dtype, device: torch.device
+    ):
+        self.windows, self.scale, self.dtype, self.device = windows, scale, dtype, device
+        self.length, self.n_channels = windows.length, windows.n_channels
+
+    def ahead(self, offset: int, length: int) -> DiskWindows:
+        """The windows of another length that begin `offset` steps later, over the same series."""
+        later = self.windows.steps(offset, offset + length)
+        return DiskWindows(later, self.scale, self.dtype, self.device)
+
+    @property
+    def chunk(self) -> int:
+        """Windows to evaluate at a time."""
+        return max(1, CHUNK // (self.length * self.n_channels))
+
+    def __len__(self) -> int:
+        return len(self.windows)
+
+    def take(self, index: Tensor) -> Tensor:
+        """Gather windows, (batch, channel, length)."""
+        batch = self.windows[index.cpu().numpy()]
+        batch_on_device = DeviceWindows.upload(batch, self.scale, self.dtype, self.device)
+        return batch_on_device.take(torch.arange(len(index), device=self.device))
+
+
+def standardise(
+    windows: Windows, scale: Standardiser, dtype: torch.dtype, device: torch.device
+) -> DeviceWindows | DiskWindows:
+    """Windows on standardised scale: on the device, unless their series is large and on disk."""
+    begins, ends = runs(windows.starts, windows.length)
+    n_bytes = (ends - begins).sum() * windows.n_channels * dtype.itemsize
+    if is_on_disk(windows.base) and n_bytes > storage.LARGE:
+        return DiskWindows(windows, scale, dtype, device)
+    return DeviceWindows.upload(windows, scale, dtype, device)
+
+
 class WindowBatches(torch.utils.data.Dataset):
     """Windows, their futures and their labels on the device, as mini-batches.
 
     Parameters
     ----------
-    x : DeviceWindows
-    y : DeviceWindows or None
+    x : DeviceWindows or DiskWindows
+    y : DeviceWindows, DiskWindows or None
     codes : Tensor of int64, shape (n, F)
     y_columns : Tensor of int64 or None
         The channels of `y` that are targets; None for all.
@@ -128,8 +192,8 @@ class WindowBatches(torch.utils.data.Dataset):
 
     def __init__(
         self,
-        x: DeviceWindows,
-        y: DeviceWindows | None,
+        x: DeviceWindows | DiskWindows,
+        y: DeviceWindows | DiskWindows | None,
         codes: Tensor,
         y_columns: Tensor | None = None,
     ):

@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
-from skdive.batches import DeviceWindows, Standardiser
+from skdive.batches import Standardiser, standardise
 from skdive.checks import check_windows
 from skdive.factors import FactorCodec
 from skdive.losses import conditional_kl, kernel_kl, marginal_kl_bound
@@ -68,20 +68,23 @@ class LatentModel(TransformerMixin, BaseEstimator):
         """The fitted network, on the device that it was fitted on or, failing that, loaded to."""
         return self.net_.module_
 
-    def _map(self, windows: Windows, function: Callable, *extras: Tensor) -> list[np.ndarray]:
+    def _map(self, windows: Windows, function: Callable, *extras: Any) -> list[np.ndarray]:
         """Apply a function of (module, x, *extras) to all windows, in large batches.
 
         `windows` and what the function returns are on standardised scale; `extras` are tensors
-        with a row for each window.
+        with a row for each window, or windows beside them.
         """
         module = self._module
         weights = module.conditional.log_scale_x
-        x = DeviceWindows.upload(windows, self._scale_x, weights.dtype, weights.device)
+        x = standardise(windows, self._scale_x, weights.dtype, weights.device)
         index = torch.arange(len(windows), device=weights.device)
         parts = []
         with torch.inference_mode():
             for rows in index.split(x.chunk):
-                chosen = [extra.to(weights.device)[rows] for extra in extras]
+                chosen = [
+                    e.to(weights.device)[rows] if isinstance(e, Tensor) else e.take(rows)
+                    for e in extras
+                ]
                 parts.append(function(module, x.take(rows), *chosen))
         return [torch.cat(tensors).cpu().numpy() for tensors in zip(*parts, strict=True)]
 
@@ -192,7 +195,7 @@ class LatentModel(TransformerMixin, BaseEstimator):
             for f, classes in enumerate(self.classes_)
         ]
 
-    def _bound(self, windows: Windows, y: Tensor | None) -> dict[str, np.ndarray]:
+    def _bound(self, windows: Windows, y: Any) -> dict[str, np.ndarray]:
         """Terms of the evidence lower bound, per window; y is standardised."""
         objective = self.net_.criterion_
 
@@ -213,7 +216,7 @@ class LatentModel(TransformerMixin, BaseEstimator):
         names = ("reconstruction", "kl_conditional", "kl_marginal", "forecast")
         return dict(zip(names, (-term for term in found), strict=False))
 
-    def _elbo(self, windows: Windows, y: Tensor | None, return_terms: bool) -> Any:
+    def _elbo(self, windows: Windows, y: Any, return_terms: bool) -> Any:
         """The bound, or its terms with the bound among them."""
         terms = {name: t.astype(windows.dtype) for name, t in self._bound(windows, y).items()}
         elbo = np.sum(list(terms.values()), axis=0)

@@ -12,6 +12,8 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
+from skdive.storage import all_finite, check_size, chunks, into_memory, is_on_disk, is_zarr
+
 __all__ = ["Series", "agree", "as_list", "check_finite", "cut", "panel", "read", "resolve", "stack"]
 
 
@@ -64,7 +66,7 @@ def read(data: Any, name: Any, what: str, wanted: list, dtype: np.dtype) -> Seri
             "frame.to_pandas().set_index('time')."
         )
     if not isinstance(data, pd.DataFrame | pd.Series):
-        values = np.asarray(data)
+        values = data if is_zarr(data) else np.asarray(data)
         if values.dtype.kind not in "biuf":
             raise ValueError(
                 f"{what} must be real numbers, got an array of dtype {values.dtype}. Convert it, "
@@ -74,8 +76,11 @@ def read(data: Any, name: Any, what: str, wanted: list, dtype: np.dtype) -> Seri
             raise ValueError(f"{what} must have shape (T,) or (T, C), got {values.shape}.")
         if not values.size:
             raise ValueError(f"{what} is empty: it has shape {values.shape}.")
-        index = pd.RangeIndex(len(values))
-        columns = values.reshape(len(values), -1)
+        index = pd.RangeIndex(values.shape[0])
+        if values.ndim == 1:
+            columns = into_memory(values, values.dtype, what).reshape(-1, 1)
+        else:
+            columns = values
         return Series(name, what, columns, index, _edges(index), None, None, values.ndim == 1)
 
     index, edges = _check_index(data.index, what), _edges(data.index)
@@ -201,17 +206,26 @@ def _index_of(part: Series) -> str:
 def stack(parts: list[Series], dtype: np.dtype) -> np.ndarray:
     """Put the values of all series in one C-contiguous array, not copied where one already is."""
     with np.errstate(over="ignore"):
-        if len(parts) == 1:
-            return np.asarray(parts[0].values, dtype=dtype, order="C")
         values = [part.values for part in parts]
+        if len(parts) == 1:
+            if is_zarr(values[0]) and values[0].dtype == dtype:
+                return values[0]
+            return into_memory(values[0], dtype, parts[0].what)
+        if any(is_on_disk(v) for v in values):
+            check_size(sum(v.size for v in values) * dtype.itemsize, "a panel of series")
         return np.ascontiguousarray(np.concatenate(values, dtype=dtype, casting="unsafe"))
 
 
-def check_finite(base: np.ndarray, parts: list[Series]) -> None:
-    with np.errstate(invalid="ignore"):
-        if np.isfinite(base.min()) and np.isfinite(base.max()):  # allocates nothing
-            return
-    row, column = (int(i) for i in np.argwhere(~np.isfinite(base))[0])
+def check_finite(base: Any, parts: list[Series]) -> None:
+    first = 0
+    for values in chunks(base, [0], [base.shape[0]]):
+        if not all_finite(values):
+            break
+        first += len(values)
+    else:
+        return
+    row, column = (int(i) for i in np.argwhere(~np.isfinite(values))[0])
+    row += first
     for part in parts:
         if row < len(part.index):
             break

@@ -152,7 +152,7 @@ class WindowSet:
             raise ValueError(f"fractions must be two or more positive numbers, got {fractions}.")
         first, last = self.X.starts, self.X.starts + self._span - 1
         series = self.X.series_of()
-        begin = np.full(len(self.X.bounds), len(self.X.base))
+        begin = np.full(len(self.X.bounds), self.X.bounds[-1])
         end = np.zeros_like(begin)
         np.minimum.at(begin, series, first)
         np.maximum.at(end, series, last + 1)

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from skdive.storage import read
+
 __all__ = ["Windows"]
 
 
@@ -225,7 +227,7 @@ class Windows:
         -------
         mask : ndarray of bool, shape (T,)
         """
-        n_rows = len(self.base)
+        n_rows = self.base.shape[0]
         opened = np.bincount(self.starts, minlength=n_rows + 1)
         closed = np.bincount(self.starts + self.length, minlength=n_rows + 1)
         return np.cumsum(opened - closed)[:n_rows] > 0
@@ -270,11 +272,8 @@ class Windows:
 
     def _values(self, starts: np.ndarray) -> np.ndarray:
         rows = np.add.outer(starts, np.arange(self.length))  # (..., length)
-        if self.columns is None:
-            values = self.base[rows]
-        else:
-            values = self.base[rows[..., None], self.columns]
-        return np.asarray(values).reshape(*np.shape(starts), *self.shape[1:])
+        values = np.asarray(read(self.base, rows, self.columns))
+        return values.reshape(*np.shape(starts), *self.shape[1:])
 
     def _bad_key(self) -> IndexError:
         return IndexError(
