@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from copy import copy
+from typing import Any, NamedTuple
 from warnings import warn
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from skdive import storage
-from skdive.storage import chunks, is_on_disk, runs
+from skdive.storage import chunks, runs, stays_on_disk
 from skdive.windows import Windows
 
 CHUNK = 1 << 20  # values of a window batch in evaluation
@@ -146,11 +146,14 @@ class DiskWindows:
     ):
         self.windows, self.scale, self.dtype, self.device = windows, scale, dtype, device
         self.length, self.n_channels = windows.length, windows.n_channels
+        self._offset = 0  # steps from where `windows` begin
+        self._latest: dict[str, Any] = {}  # batch and its index, shared with the windows ahead
 
     def ahead(self, offset: int, length: int) -> DiskWindows:
-        """The windows of another length that begin `offset` steps later, over the same series."""
-        later = self.windows.steps(offset, offset + length)
-        return DiskWindows(later, self.scale, self.dtype, self.device)
+        """The windows of another length that begin `offset` steps later, read along with these."""
+        other = copy(self)
+        other.length, other._offset = length, self._offset + offset
+        return other
 
     @property
     def chunk(self) -> int:
@@ -162,9 +165,20 @@ class DiskWindows:
 
     def take(self, index: Tensor) -> Tensor:
         """Gather windows, (batch, channel, length)."""
-        batch = self.windows[index.cpu().numpy()]
-        batch_on_device = DeviceWindows.upload(batch, self.scale, self.dtype, self.device)
-        return batch_on_device.take(torch.arange(len(index), device=self.device))
+        if self._latest.get("index") is not index:  # a window and its future are read once
+            self._latest.update(index=index, batch=self._read(index))
+        batch = self._latest["batch"].ahead(self._offset, self.length)
+        return batch.take(torch.arange(len(index), device=self.device))
+
+    def _read(self, index: Tensor) -> DeviceWindows:
+        windows = self.windows[index.cpu().numpy()]
+        batch = DeviceWindows.upload(windows, self.scale, self.dtype, self.device)
+        if not batch.values.isfinite().all():
+            raise OSError(
+                "the series on disk has NaN or infinity where it had none before. Do not change "
+                "it while it is in use."
+            )
+        return batch
 
 
 def standardise(
@@ -173,7 +187,7 @@ def standardise(
     """Windows on standardised scale: on the device, unless their series is large and on disk."""
     begins, ends = runs(windows.starts, windows.length)
     n_bytes = (ends - begins).sum() * windows.n_channels * dtype.itemsize
-    if is_on_disk(windows.base) and n_bytes > storage.LARGE:
+    if stays_on_disk(windows.base, n_bytes):
         return DiskWindows(windows, scale, dtype, device)
     return DeviceWindows.upload(windows, scale, dtype, device)
 

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
-from skdive.storage import all_finite, check_size, chunks, into_memory, is_on_disk, is_zarr
+from skdive.storage import all_finite, check_copied, chunks, is_zarr
 
 __all__ = ["Series", "agree", "as_list", "check_finite", "cut", "panel", "read", "resolve", "stack"]
 
@@ -22,7 +22,7 @@ class Series(NamedTuple):
 
     name: Any
     what: str
-    values: np.ndarray  # (T, C)
+    values: Any  # ndarray or array of zarr, (T, C)
     index: pd.Index
     edges: np.ndarray  # rows at which regular stretches begin, and T
     channels: tuple | None
@@ -77,11 +77,11 @@ def read(data: Any, name: Any, what: str, wanted: list, dtype: np.dtype) -> Seri
         if not values.size:
             raise ValueError(f"{what} is empty: it has shape {values.shape}.")
         index = pd.RangeIndex(values.shape[0])
-        if values.ndim == 1:
-            columns = into_memory(values, values.dtype, what).reshape(-1, 1)
-        else:
-            columns = values
-        return Series(name, what, columns, index, _edges(index), None, None, values.ndim == 1)
+        is_1d = values.ndim == 1
+        if is_1d and is_zarr(values):
+            check_copied([values], values.dtype, what)
+        columns = np.asarray(values).reshape(-1, 1) if is_1d else values
+        return Series(name, what, columns, index, _edges(index), None, None, is_1d)
 
     index, edges = _check_index(data.index, what), _edges(data.index)
     if isinstance(data, pd.Series):
@@ -203,16 +203,14 @@ def _index_of(part: Series) -> str:
     return "no time stamps"
 
 
-def stack(parts: list[Series], dtype: np.dtype) -> np.ndarray:
+def stack(parts: list[Series], dtype: np.dtype) -> Any:
     """Put the values of all series in one C-contiguous array, not copied where one already is."""
+    values = [part.values for part in parts]
+    one = values[0]
+    if len(parts) == 1 and one.dtype == dtype and (is_zarr(one) or one.flags.c_contiguous):
+        return one
+    check_copied(values, dtype, parts[0].what if len(parts) == 1 else "a panel")
     with np.errstate(over="ignore"):
-        values = [part.values for part in parts]
-        if len(parts) == 1:
-            if is_zarr(values[0]) and values[0].dtype == dtype:
-                return values[0]
-            return into_memory(values[0], dtype, parts[0].what)
-        if any(is_on_disk(v) for v in values):
-            check_size(sum(v.size for v in values) * dtype.itemsize, "a panel of series")
         return np.ascontiguousarray(np.concatenate(values, dtype=dtype, casting="unsafe"))
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from math import ceil
 from mmap import ALLOCATIONGRANULARITY, mmap
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,33 +19,29 @@ def is_zarr(data: Any) -> bool:
     return type(data).__module__.partition(".")[0] == "zarr" and hasattr(data, "oindex")
 
 
-def is_on_disk(base: Any) -> bool:
-    """Whether the values lie in a file: the array is memory-mapped, or no ndarray."""
-    return not isinstance(base, np.ndarray) or _mapping(base) is not None
+def stays_on_disk(data: Any, n_bytes: int) -> bool:
+    """Whether data are in a file (mapped, or of no ndarray) and too large to be copied from it."""
+    in_file = not isinstance(data, np.ndarray) or _mapping(data) is not None
+    return in_file and n_bytes > LARGE
 
 
-def into_memory(data: Any, dtype: np.dtype, what: str) -> np.ndarray:
-    """Return a C-contiguous ndarray, for which nothing large is copied from disk.
+def check_copied(arrays: list, dtype: np.dtype, what: str) -> None:
+    """Check that arrays may be copied into one in memory.
 
     Raises
     ------
     ValueError
-        If the data are on disk, too large, and not yet such an array.
+        If one of them stays on disk.
     """
-    kept = isinstance(data, np.ndarray) and data.dtype == dtype and data.flags.c_contiguous
-    if not kept and is_on_disk(data):
-        check_size(data.size * dtype.itemsize, f"{what}, {data.dtype} of shape {data.shape},")
-    return np.asarray(data, dtype=dtype, order="C")
-
-
-def check_size(n_bytes: int, what: str) -> None:
-    """Check that what lies on disk may be copied into memory."""
-    if n_bytes > LARGE:
-        raise ValueError(
-            f"{what} lies on disk, and to convert it would take {n_bytes / 2**20:.0f} MiB of "
-            "memory. Store it as one C-contiguous array of shape (time steps, channels), and pass "
-            "its dtype; or load it first, with np.array(series)."
-        )
+    n_bytes = sum(a.size for a in arrays) * dtype.itemsize
+    for a in arrays:
+        if stays_on_disk(a, n_bytes):
+            raise ValueError(
+                f"{what} lies on disk, as {a.dtype} of shape {a.shape}, and would be "
+                f"copied into {n_bytes / 2**20:.0f} MiB of memory as {dtype}. Store it as one "
+                "C-contiguous array of shape (time steps, channels) and pass its dtype, "
+                "or load it first, with np.array(series)."
+            )
 
 
 def read(base: Any, rows: np.ndarray, columns: np.ndarray | None = None) -> np.ndarray:
@@ -118,6 +115,45 @@ def _mapping(base: Any) -> tuple[mmap, np.memmap | None] | None:
     except OSError:  # a mapping of no file
         return None
     return base, mapped
+
+
+class MappedFile(NamedTuple):
+    """Stands for a memory-mapped array in a pickle, which loads it as one again."""
+
+    path: str
+    dtype: np.dtype
+    offset: int
+    shape: tuple[int, ...]
+
+    def __reduce__(self) -> tuple:
+        return map_file, tuple(self)
+
+
+def by_path(base: Any) -> Any:
+    """What to pickle in place of a base: its path, if it is all of a file mapped for reading."""
+    found = _mapping(base)
+    mapped = found[1] if found else None
+    if found is None or mapped is None or mapped.filename is None or mapped.mode != "r":
+        return base
+    path = str(mapped.filename)
+    is_whole = base.nbytes == mapped.nbytes and base.ctypes.data == mapped.ctypes.data
+    is_kept = "joblib_memmapping_folder" not in path  # joblib deletes its own
+    is_same = os.path.exists(path) and os.path.getsize(path) == found[0].size()
+    if not (is_whole and base.flags.c_contiguous and is_kept and is_same):
+        return base
+    return MappedFile(path, base.dtype, mapped.offset, base.shape)
+
+
+def map_file(path: str, dtype: np.dtype, offset: int, shape: tuple[int, ...]) -> np.memmap:
+    """Map an array again, when a pickle is loaded."""
+    try:
+        return np.memmap(path, dtype=dtype, mode="r", offset=offset, shape=shape)
+    except (OSError, ValueError) as error:
+        raise OSError(
+            f"the Windows were pickled with the path of their series, {path}, but it cannot be "
+            f"mapped as {dtype} of shape {shape}: {error}. Restore the file, or pickle Windows "
+            "over np.array(base)."
+        ) from error
 
 
 def _check_file(base: np.ndarray) -> None:
