@@ -7,11 +7,15 @@ from collections.abc import Iterator
 from math import ceil
 from mmap import ALLOCATIONGRANULARITY, mmap
 from typing import Any, NamedTuple
+from weakref import WeakValueDictionary
 
 import numpy as np
 
 VALUES = 1 << 20  # of a series that are read at a time: 8 MB of float64
 LARGE = 1 << 28  # bytes; a larger series that lies on disk is not copied into memory
+
+
+_mapped: WeakValueDictionary[tuple, np.memmap] = WeakValueDictionary()  # by `map_file`
 
 
 def is_zarr(data: Any) -> bool:
@@ -145,9 +149,15 @@ def by_path(base: Any) -> Any:
 
 
 def map_file(path: str, dtype: np.dtype, offset: int, shape: tuple[int, ...]) -> np.memmap:
-    """Map an array again, when a pickle is loaded."""
+    """Map an array again, when a pickle is loaded; once for all Windows over it."""
     try:
-        return np.memmap(path, dtype=dtype, mode="r", offset=offset, shape=shape)
+        file = os.stat(path)
+        key = (path, dtype.str, offset, shape, file.st_ino, file.st_size, file.st_mtime_ns)
+        base = _mapped.get(key)
+        if base is None:
+            base = np.memmap(path, dtype=dtype, mode="r", offset=offset, shape=shape)
+            _mapped[key] = base
+        return base
     except (OSError, ValueError) as error:
         raise OSError(
             f"the Windows were pickled with the path of their series, {path}, but it cannot be "
