@@ -453,16 +453,16 @@ from skdive import DeepDIVEForecaster, sliding_windows, storage
 kind, path = sys.argv[1:]
 
 def fit(series):
-    w = sliding_windows(series, lookback=500, horizon=100, stride=900)
+    w = sliding_windows(series, lookback=500, horizon=100, stride=700)
     model = DeepDIVEForecaster(max_epochs=1, hidden_dim=8, conditional_dim=2, batch_size=16)
     return model.fit(w.X, w.y).score_samples(w.X, w.y)
 
-fit(np.random.default_rng(0).normal(size=(30_000, 256)).astype(np.float32))  # loads what it needs
+series = zarr.open_array(path, mode="r") if kind == "zarr" else np.load(path, mmap_mode="r")
+fit(np.array(series[:30_000]))  # starts the threads, and imports what is imported late
 used = [line.split() for line in open("/proc/self/status") if line.startswith("VmData")]
-limit = int(used[0][1]) * 1024 + (300 << 20)
+limit = int(used[0][1]) * 1024 + (400 << 20)
 resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 
-series = zarr.open_array(path, mode="r") if kind == "zarr" else np.load(path, mmap_mode="r")
 if kind == "uploaded":
     storage.LARGE = 1 << 40
 print("finite:", np.isfinite(fit(np.array(series) if kind == "loaded" else series)).all())
@@ -494,7 +494,7 @@ def test_a_series_larger_than_memory(larger_than_memory, kind):
     done = subprocess.run(arguments, capture_output=True, text=True)
     if kind in ("loaded", "uploaded"):  # the limit is real
         assert done.returncode != 0
-        assert "MemoryError" in done.stderr or "not enough memory" in done.stderr
+        assert "MemoryError" in done.stderr or "can't allocate memory" in done.stderr
     else:
         assert done.returncode == 0, done.stderr
         assert "finite: True" in done.stdout
