@@ -21,7 +21,7 @@ def ridge_weights(data: WindowBatches, sources: Tensor | None, batch_size: int =
     steps = torch.arange(n_used, device=data.x.device)
     index = steps * (n - 1) // max(1, n_used - 1)
     count, sums = 0, []
-    for rows in index.split(min(batch_size, 4 * data.x.chunk)):  # a bounded number of values
+    for rows in index.split(min(batch_size, 2 * data.x.chunk)):  # a bounded number of values
         batch = data.take(rows)
         x = batch.inputs["x"] if sources is None else batch.inputs["x"][:, sources]
         assert batch.y is not None

@@ -453,9 +453,9 @@ from skdive import DeepDIVEForecaster, sliding_windows, storage
 kind, path = sys.argv[1:]
 
 def fit(series):
-    w = sliding_windows(series, lookback=500, horizon=100, stride=700)
+    w = sliding_windows(series, lookback=500, horizon=100, stride=750)
     model = DeepDIVEForecaster(max_epochs=1, hidden_dim=8, conditional_dim=2, batch_size=16)
-    return model.fit(w.X, w.y).score_samples(w.X, w.y)
+    return model.fit(w.X, w.y).score_samples(w.X[:100], w.y[:100])
 
 series = zarr.open_array(path, mode="r") if kind == "zarr" else np.load(path, mmap_mode="r")
 fit(np.array(series[:30_000]))  # starts the threads, and imports what is imported late
