@@ -10,12 +10,12 @@ import torch
 from sklearn.utils import check_random_state
 
 from skdive.batches import (
-    DeviceWindows,
     Standardiser,
     WindowBatches,
     continued_channels,
     newest_tail,
     offset_of,
+    standardise,
 )
 from skdive.checks import can_autocast, can_compile, resolve_device
 from skdive.factors import FactorCodec
@@ -116,15 +116,15 @@ class BaseDeepDIVE(CallbackSupportMixin, LatentModel):
         dtype = torch.float32 if x.dtype == np.float32 else torch.float64
         labels = torch.from_numpy(codes).to(self._device)
         if y is None:
-            data = DeviceWindows.upload(x, self._scale_x, dtype, self._device)
+            data = standardise(x, self._scale_x, dtype, self._device)
             return WindowBatches(data, None, labels)
         offset = offset_of(x, y) if self._continues else None
         if offset is None:
-            windows = DeviceWindows.upload(x, self._scale_x, dtype, self._device)
-            futures = DeviceWindows.upload(y, self._scale_y, dtype, self._device)
+            windows = standardise(x, self._scale_x, dtype, self._device)
+            futures = standardise(y, self._scale_y, dtype, self._device)
             return WindowBatches(windows, futures, labels)
         whole = x.steps(0, offset + y.length)
-        data = DeviceWindows.upload(whole, self._scale_x, dtype, self._device)
+        data = standardise(whole, self._scale_x, dtype, self._device)
         columns = None if y.columns is None else torch.from_numpy(y.columns).to(self._device)
         return WindowBatches(data.ahead(0, x.length), data.ahead(offset, y.length), labels, columns)
 
@@ -161,7 +161,7 @@ class BaseDeepDIVE(CallbackSupportMixin, LatentModel):
             batch_size=self.batch_size,
             device=str(self._device),
             verbose=self.verbose,
-            dtype=train.x.values.dtype,
+            dtype=train.x.dtype,
             autocast=self.autocast and can_autocast(self._device),
             compiled=self.compile and can_compile(),
         )

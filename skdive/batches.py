@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from copy import copy
+from typing import Any, NamedTuple
 from warnings import warn
 
 import numpy as np
@@ -11,9 +12,9 @@ import torch
 from torch import Tensor
 
 from skdive.layers import NormedWindow, norm_windows
+from skdive.storage import chunks, runs, stays_on_disk
 from skdive.windows import Windows
 
-ROWS = 1 << 16  # of a series that are converted at a time
 CHUNK = {"cpu": 1 << 19, "cuda": 1 << 24}  # values of windows that are computed at a time
 
 
@@ -34,11 +35,11 @@ class Standardiser(NamedTuple):
     @classmethod
     def of(cls, windows: Windows) -> Standardiser:
         """Moments of the base rows that the windows cover, each row counted once."""
-        covered = np.flatnonzero(windows.covered())
-        chunks = np.array_split(covered, max(1, len(covered) // ROWS))
-        mean = sum(windows.base[rows].sum(0, dtype=np.float64) for rows in chunks) / len(covered)
-        squares = sum(np.square(windows.base[rows] - mean).sum(0) for rows in chunks)
-        std = np.sqrt(squares / len(covered))
+        base, (begins, ends) = windows.base, runs(windows.starts, windows.length)
+        n_rows = (ends - begins).sum()
+        mean = sum(v.sum(0, dtype=np.float64) for v in chunks(base, begins, ends)) / n_rows
+        squares = sum(np.square(v - mean).sum(0) for v in chunks(base, begins, ends))
+        std = np.sqrt(squares / n_rows)
         std[std <= 1e-7 * np.abs(mean)] = 0  # what is left is rounding
         return cls(mean, np.where(std > 0, std, 1.0)).select(windows.columns)
 
@@ -78,16 +79,18 @@ class DeviceWindows:
     def upload(
         cls, windows: Windows, scale: Standardiser, dtype: torch.dtype, device: torch.device
     ) -> DeviceWindows:
-        """Standardise the part of the base that the windows cover, and put it on the device."""
-        first = int(windows.starts.min())
-        rows = int(windows.starts.max()) + windows.length - first
-        values = torch.empty(windows.n_channels, rows, dtype=dtype)
+        """Standardise the rows of the base that the windows cover, and put them on the device."""
+        begins, ends = runs(windows.starts, windows.length)
+        before = np.cumsum([0, *(ends - begins)])  # rows of the stretches before each
+        values = torch.empty(windows.n_channels, before[-1], dtype=dtype)
         columns = slice(None) if windows.columns is None else windows.columns
-        for begin in range(0, rows, ROWS):
-            end = min(begin + ROWS, rows)
-            chunk = windows.base[first + begin : first + end][:, columns].astype(np.float64)
-            values[:, begin:end] = torch.from_numpy(scale.apply(chunk).T)
-        starts = torch.from_numpy(windows.starts - first)
+        done = 0
+        for chunk in chunks(windows.base, begins, ends):
+            standardised = scale.apply(chunk[:, columns].astype(np.float64))
+            values[:, done : done + len(chunk)] = torch.from_numpy(standardised.T)
+            done += len(chunk)
+        stretch = begins.searchsorted(windows.starts, side="right") - 1
+        starts = torch.from_numpy(windows.starts - begins[stretch] + before[stretch])
         try:
             return cls(values.to(device), starts.to(device), windows.length, device)
         except torch.OutOfMemoryError:
@@ -108,10 +111,14 @@ class DeviceWindows:
         return len(self.values)
 
     @property
+    def dtype(self) -> torch.dtype:
+        """Data type of the batches."""
+        return self.values.dtype
+
+    @property
     def chunk(self) -> int:
-        """Windows to compute at a time: what bounds memory, and stays in the cache of a CPU."""
-        n_values = CHUNK.get(self.device.type, CHUNK["cpu"])
-        return max(1, n_values // (self.length * self.n_channels))
+        """Windows to compute at a time."""
+        return chunk_of(self)
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -124,13 +131,84 @@ class DeviceWindows:
         return runs.view(len(index), -1, self.length).to(self.device)
 
 
+class DiskWindows:
+    """Windows over a series that stays on disk, with the interface of `DeviceWindows`.
+
+    What a batch covers is read, standardised and put on the device when the batch is taken.
+
+    Parameters
+    ----------
+    windows : Windows
+    scale : Standardiser
+    dtype : torch.dtype
+    device : torch.device
+        Where batches go.
+    """
+
+    def __init__(
+        self, windows: Windows, scale: Standardiser, dtype: torch.dtype, device: torch.device
+    ):
+        self.windows, self.scale, self.dtype, self.device = windows, scale, dtype, device
+        self.length, self.n_channels = windows.length, windows.n_channels
+        self._offset = 0  # steps from where `windows` begin
+        self._latest: dict[str, Any] = {}  # batch and its index, shared with the windows ahead
+
+    def ahead(self, offset: int, length: int) -> DiskWindows:
+        """The windows of another length that begin `offset` steps later, read along with these."""
+        other = copy(self)
+        other.length, other._offset = length, self._offset + offset
+        return other
+
+    @property
+    def chunk(self) -> int:
+        """Windows to compute at a time."""
+        return chunk_of(self)
+
+    def __len__(self) -> int:
+        return len(self.windows)
+
+    def take(self, index: Tensor, channels: Tensor | None = None) -> Tensor:
+        """Gather windows, (batch, channel, length), of all channels or only some."""
+        if self._latest.get("index") is not index:  # a window and its future are read once
+            self._latest.update(index=index, batch=self._read(index))
+        batch = self._latest["batch"].ahead(self._offset, self.length)
+        return batch.take(torch.arange(len(index), device=self.device), channels)
+
+    def _read(self, index: Tensor) -> DeviceWindows:
+        windows = self.windows[index.cpu().numpy()]
+        batch = DeviceWindows.upload(windows, self.scale, self.dtype, self.device)
+        if not batch.values.sum().isfinite():
+            raise OSError(
+                "the series on disk has NaN or infinity where it had none before. Do not change "
+                "it while it is in use."
+            )
+        return batch
+
+
+def chunk_of(windows: DeviceWindows | DiskWindows) -> int:
+    """Windows to compute at a time: what bounds memory, and stays in the cache of a CPU."""
+    n_values = CHUNK.get(windows.device.type, CHUNK["cpu"])
+    return max(1, n_values // (windows.length * windows.n_channels))
+
+
+def standardise(
+    windows: Windows, scale: Standardiser, dtype: torch.dtype, device: torch.device
+) -> DeviceWindows | DiskWindows:
+    """Windows on standardised scale: on the device, unless their series is large and on disk."""
+    begins, ends = runs(windows.starts, windows.length)
+    n_bytes = (ends - begins).sum() * windows.n_channels * dtype.itemsize
+    if stays_on_disk(windows.base, n_bytes):
+        return DiskWindows(windows, scale, dtype, device)
+    return DeviceWindows.upload(windows, scale, dtype, device)
+
+
 class WindowBatches(torch.utils.data.Dataset):
     """Windows, their futures and their labels on the device, as mini-batches.
 
     Parameters
     ----------
-    x : DeviceWindows
-    y : DeviceWindows or None
+    x : DeviceWindows or DiskWindows
+    y : DeviceWindows, DiskWindows or None
     codes : Tensor of int64, shape (n, F)
     y_columns : Tensor of int64 or None
         The channels of `y` that are targets; None for all.
@@ -138,8 +216,8 @@ class WindowBatches(torch.utils.data.Dataset):
 
     def __init__(
         self,
-        x: DeviceWindows,
-        y: DeviceWindows | None,
+        x: DeviceWindows | DiskWindows,
+        y: DeviceWindows | DiskWindows | None,
         codes: Tensor,
         y_columns: Tensor | None = None,
     ):

@@ -13,6 +13,7 @@ import torch
 
 from skdive.losses import LIKELIHOODS
 from skdive.model import FUSIONS
+from skdive.storage import all_finite, chunks, runs
 from skdive.windows import Windows
 
 INTS = {  # parameter: least value
@@ -74,7 +75,7 @@ def check_int(name: str, value: Any, minimum: int) -> None:
 
 
 def check_windows(windows: Windows, name: str) -> None:
-    """Check that there are windows, and that the part of the base that they span is finite."""
+    """Check that there are windows, and that what they show of the base is finite."""
     if not len(windows):
         raise ValueError(f"{name} has 0 samples; at least one window is needed.")
     if windows.dtype not in (np.float32, np.float64):
@@ -82,8 +83,9 @@ def check_windows(windows: Windows, name: str) -> None:
             f"{name} must be windows of float32 or float64, got {windows.dtype}; convert the "
             "series before it is cut into windows."
         )
-    base = windows.base[windows.starts.min() : windows.starts.max() + windows.length]
-    if not np.isfinite([base.min(), base.max()]).all() and not np.isfinite(windows).all():
+    shown = slice(None) if windows.columns is None else windows.columns
+    covered = chunks(windows.base, *runs(windows.starts, windows.length))
+    if not all(all_finite(values[:, shown]) for values in covered):
         raise ValueError(
             f"{name} contains NaN or infinity. Fill such values or drop their time steps before "
             "the series is cut into windows."

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import torch
 from sklearn.base import RegressorMixin
 from sklearn.utils.validation import (
     check_array,
@@ -15,7 +14,7 @@ from sklearn.utils.validation import (
 from torch import Tensor
 
 from skdive.base import BaseDeepDIVE
-from skdive.batches import row_positions
+from skdive.batches import row_positions, standardise
 from skdive.checks import check_parameters, check_windows
 from skdive.layers import NormedWindow
 from skdive.scoring import RunningR2
@@ -368,9 +367,9 @@ class DeepDIVEForecaster(RegressorMixin, BaseDeepDIVE):
         windows = self._windows(X)
         future = None
         if y is not None:
-            values = np.asarray(self._futures(y, len(windows), "y"), dtype=np.float64)
-            values = self._scale_y.apply(values.reshape(len(windows), *self._y_shape))
-            future = torch.from_numpy(values.swapaxes(1, 2)).to(self.net_.dtype)
+            futures = self._futures(y, len(windows), "y")
+            device = self._module.conditional.log_scale_x.device
+            future = standardise(futures, self._scale_y, self.net_.dtype, device)
         return self._elbo(windows, future, return_terms)
 
     def __sklearn_tags__(self) -> Any:

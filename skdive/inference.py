@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
-from skdive.batches import DeviceWindows, Standardiser
+from skdive.batches import Standardiser, standardise
 from skdive.checks import check_windows
 from skdive.factors import FactorCodec
 from skdive.layers import NormedWindow, norm_windows
@@ -73,23 +73,26 @@ class LatentModel(TransformerMixin, BaseEstimator):
         self,
         windows: Windows,
         function: Callable,
-        *extras: Tensor,
+        *extras: Any,
         undo: Standardiser | None = None,
     ) -> Iterator[tuple[slice, list[np.ndarray]]]:
         """Apply a function of (module, window, *extras) to all windows, in large batches.
 
         `windows` and what the function returns are on standardised scale; `extras` are tensors
-        with a row for each window. Yields rows and what the function returned for them; where
-        `undo` is given as (n, time, channel), in the units of the series.
+        with a row for each window, or windows beside them. Yields rows and what the function
+        returned for them; where `undo` is given as (n, time, channel), in the units of the series.
         """
         module = self._module
         weights = module.conditional.log_scale_x
-        x = DeviceWindows.upload(windows, self._scale_x, weights.dtype, weights.device)
+        x = standardise(windows, self._scale_x, weights.dtype, weights.device)
         for begin in range(0, len(windows), x.chunk):
             rows = slice(begin, min(begin + x.chunk, len(windows)))
             with torch.inference_mode():
                 index = torch.arange(rows.start, rows.stop, device=weights.device)
-                chosen = [extra[rows].to(weights.device) for extra in extras]
+                chosen = [
+                    e[rows].to(weights.device) if isinstance(e, Tensor) else e.take(index)
+                    for e in extras
+                ]
                 found = function(module, norm_windows(x.take(index)), *chosen)
                 arrays = [tensor.cpu().numpy() for tensor in found]
             if undo is not None:
@@ -97,7 +100,7 @@ class LatentModel(TransformerMixin, BaseEstimator):
             yield rows, arrays
 
     def _collect(
-        self, windows: Windows, function: Callable, *extras: Tensor, **options: Any
+        self, windows: Windows, function: Callable, *extras: Any, **options: Any
     ) -> list[np.ndarray]:
         """What `_map` yields, in one array for each thing that the function returns."""
         whole: list[np.ndarray] = []
@@ -216,7 +219,7 @@ class LatentModel(TransformerMixin, BaseEstimator):
         (every,) = self._collect(windows, posteriors)
         return [every[:, f, : len(classes)] for f, classes in enumerate(self.classes_)]
 
-    def _bound(self, windows: Windows, y: Tensor | None) -> dict[str, np.ndarray]:
+    def _bound(self, windows: Windows, y: Any) -> dict[str, np.ndarray]:
         """Terms of the evidence lower bound, per window; y is standardised."""
         objective = self.net_.criterion_
 
@@ -237,7 +240,7 @@ class LatentModel(TransformerMixin, BaseEstimator):
         names = ("reconstruction", "kl_conditional", "kl_marginal", "forecast")
         return dict(zip(names, (-term for term in found), strict=False))
 
-    def _elbo(self, windows: Windows, y: Tensor | None, return_terms: bool) -> Any:
+    def _elbo(self, windows: Windows, y: Any, return_terms: bool) -> Any:
         """The bound, or its terms with the bound among them."""
         terms = self._bound(windows, y)
         elbo = np.sum(list(terms.values()), axis=0)

@@ -19,7 +19,7 @@ def ridge_weights(data: WindowBatches, sources: Tensor | None) -> Tensor:
     n_used = max(1, min(n, MAX_ROWS // data.x.n_channels))
     steps = torch.arange(n_used, device=data.x.device)
     index = steps * (n - 1) // max(1, n_used - 1)
-    count, sums = 0, []
+    count, total = 0, torch.zeros(1, dtype=torch.float64)
     for rows in index.split(data.x.chunk):
         window, _, y = data.take(rows)
         assert y is not None
@@ -27,9 +27,8 @@ def ridge_weights(data: WindowBatches, sources: Tensor | None) -> Tensor:
         level = x[..., -1:]
         parts = [x - level, level, y - level, torch.ones_like(level)]
         both = torch.cat(parts, dim=2).flatten(0, 1)
-        sums.append((both.T @ both).double().cpu())
+        total = total + (both.T @ both).double().cpu()
         count += len(both)
-    total = torch.stack(sums).sum(0)
     mean = total[-1, :-1] / count
     gram = total[:-1, :-1] - count * torch.outer(mean, mean)  # centred: the bias goes unpenalised
     xx, xy, yy = gram[:dim, :dim], gram[:dim, dim:], gram[dim:, dim:].diagonal().sum()

@@ -12,6 +12,8 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
+from skdive.storage import all_finite, check_copied, chunks, is_zarr
+
 __all__ = ["Series", "agree", "as_list", "check_finite", "cut", "panel", "read", "resolve", "stack"]
 
 
@@ -20,7 +22,7 @@ class Series(NamedTuple):
 
     name: Any
     what: str
-    values: np.ndarray  # (T, C)
+    values: Any  # ndarray or array of zarr, (T, C)
     index: pd.Index
     edges: np.ndarray  # rows at which regular stretches begin, and T
     channels: tuple | None
@@ -64,7 +66,7 @@ def read(data: Any, name: Any, what: str, wanted: list, dtype: np.dtype) -> Seri
             "frame.to_pandas().set_index('time')."
         )
     if not isinstance(data, pd.DataFrame | pd.Series):
-        values = np.asarray(data)
+        values = data if is_zarr(data) else np.asarray(data)
         if values.dtype.kind not in "biuf":
             raise ValueError(
                 f"{what} must be real numbers, got an array of dtype {values.dtype}. Convert it, "
@@ -74,9 +76,12 @@ def read(data: Any, name: Any, what: str, wanted: list, dtype: np.dtype) -> Seri
             raise ValueError(f"{what} must have shape (T,) or (T, C), got {values.shape}.")
         if not values.size:
             raise ValueError(f"{what} is empty: it has shape {values.shape}.")
-        index = pd.RangeIndex(len(values))
-        columns = values.reshape(len(values), -1)
-        return Series(name, what, columns, index, _edges(index), None, None, values.ndim == 1)
+        index = pd.RangeIndex(values.shape[0])
+        is_1d = values.ndim == 1
+        if is_1d and is_zarr(values):
+            check_copied([values], values.dtype, what)
+        columns = np.asarray(values).reshape(-1, 1) if is_1d else values
+        return Series(name, what, columns, index, _edges(index), None, None, is_1d)
 
     index, edges = _check_index(data.index, what), _edges(data.index)
     if isinstance(data, pd.Series):
@@ -198,20 +203,27 @@ def _index_of(part: Series) -> str:
     return "no time stamps"
 
 
-def stack(parts: list[Series], dtype: np.dtype) -> np.ndarray:
+def stack(parts: list[Series], dtype: np.dtype) -> Any:
     """Put the values of all series in one C-contiguous array, not copied where one already is."""
+    values = [part.values for part in parts]
+    one = values[0]
+    if len(parts) == 1 and one.dtype == dtype and (is_zarr(one) or one.flags.c_contiguous):
+        return one
+    check_copied(values, dtype, parts[0].what if len(parts) == 1 else "a panel")
     with np.errstate(over="ignore"):
-        if len(parts) == 1:
-            return np.asarray(parts[0].values, dtype=dtype, order="C")
-        values = [part.values for part in parts]
         return np.ascontiguousarray(np.concatenate(values, dtype=dtype, casting="unsafe"))
 
 
-def check_finite(base: np.ndarray, parts: list[Series]) -> None:
-    with np.errstate(invalid="ignore"):
-        if np.isfinite(base.min()) and np.isfinite(base.max()):  # allocates nothing
-            return
-    row, column = (int(i) for i in np.argwhere(~np.isfinite(base))[0])
+def check_finite(base: Any, parts: list[Series]) -> None:
+    first = 0
+    for values in chunks(base, [0], [base.shape[0]]):
+        if not all_finite(values):
+            break
+        first += len(values)
+    else:
+        return
+    row, column = (int(i) for i in np.argwhere(~np.isfinite(values))[0])
+    row += first
     for part in parts:
         if row < len(part.index):
             break

@@ -152,7 +152,7 @@ class WindowSet:
             raise ValueError(f"fractions must be two or more positive numbers, got {fractions}.")
         first, last = self.X.starts, self.X.starts + self._span - 1
         series = self.X.series_of()
-        begin = np.full(len(self.X.bounds), len(self.X.base))
+        begin = np.full(len(self.X.bounds), self.X.bounds[-1])
         end = np.zeros_like(begin)
         np.minimum.at(begin, series, first)
         np.maximum.at(end, series, last + 1)
@@ -236,7 +236,8 @@ def sliding_windows(
     """Cut one series, or many, into windows and the futures that follow them.
 
     The values are kept once, whatever the number of windows, and without a copy if one series comes
-    as a C-contiguous array of the right `dtype`: do not change it afterwards.
+    as a C-contiguous array of the right `dtype`: do not change it afterwards. That array may be
+    larger than memory, a `memmap` or an array of zarr of shape (T, C), which stays on disk.
 
     Parameters
     ----------
@@ -274,7 +275,8 @@ def sliding_windows(
     ------
     ValueError, TypeError
         If values are missing, infinite or not numeric, an index does not increase, the series is
-        too short for one window, or a parameter is out of range or names what is not there.
+        too short for one window, a parameter is out of range or names what is not there, or more
+        than 256 MiB would have to be copied from disk into memory.
 
     Warns
     -----

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from numbers import Integral
 from typing import Any
 
 import numpy as np
+
+from skdive.storage import by_path, read
 
 __all__ = ["Windows"]
 
@@ -24,7 +25,8 @@ class Windows:
     Parameters
     ----------
     base : array of shape (T, C)
-        Time steps by channels, kept as it is (an `ndarray`, a `memmap`).
+        Time steps by channels, kept as it is: an `ndarray`, or for a series larger than memory a
+        `memmap` or an array of zarr (version 3). Of these, only the rows asked for are read.
     starts : array-like of int, shape (n,)
         Row of the base at which each window begins.
     length : int
@@ -44,6 +46,13 @@ class Windows:
     ------
     ValueError, TypeError
         If the base is not two-dimensional or a window does not lie in one series of it.
+    OSError
+        When values are read, if the file of the base has shrunk or the array of zarr is gone.
+
+    Notes
+    -----
+    A series on disk must not change while it is in use. Windows over a whole `memmap` opened with
+    `mode="r"` are pickled with the path of its file, which has to be there when they are loaded.
 
     Examples
     --------
@@ -225,7 +234,7 @@ class Windows:
         -------
         mask : ndarray of bool, shape (T,)
         """
-        n_rows = len(self.base)
+        n_rows = self.base.shape[0]
         opened = np.bincount(self.starts, minlength=n_rows + 1)
         closed = np.bincount(self.starts + self.length, minlength=n_rows + 1)
         return np.cumsum(opened - closed)[:n_rows] > 0
@@ -263,18 +272,21 @@ class Windows:
         base = tuple(self.base.shape)
         return f"{type(self).__name__}(shape={self.shape}, dtype={self.dtype}, base={base})"
 
+    def __copy__(self) -> Windows:
+        return self._at(self.starts)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | {"base": by_path(self.base)}
+
     def _at(self, starts: np.ndarray) -> Windows:
-        other = copy.copy(self)
-        vars(other)["starts"] = starts  # part of what was checked when self was made
+        other = object.__new__(type(self))
+        vars(other).update(vars(self), starts=starts)  # part of what was checked in self
         return other
 
     def _values(self, starts: np.ndarray) -> np.ndarray:
         rows = np.add.outer(starts, np.arange(self.length))  # (..., length)
-        if self.columns is None:
-            values = self.base[rows]
-        else:
-            values = self.base[rows[..., None], self.columns]
-        return np.asarray(values).reshape(*np.shape(starts), *self.shape[1:])
+        values = np.asarray(read(self.base, rows, self.columns))
+        return values.reshape(*np.shape(starts), *self.shape[1:])
 
     def _bad_key(self) -> IndexError:
         return IndexError(

@@ -56,7 +56,7 @@ def test_moments_count_each_covered_row_once(series, columns):
 
 
 def test_moments_of_more_rows_than_are_converted_at_a_time(series, monkeypatch):
-    monkeypatch.setattr("skdive.batches.ROWS", 7)
+    monkeypatch.setattr("skdive.storage.VALUES", 7 * 3)
     windows = Windows(series, np.arange(50), 10)
     scale = Standardiser.of(windows)
 
@@ -100,8 +100,8 @@ def test_gathered_windows_are_those_of_numpy_standardised(series, dtype, columns
     assert_allclose(taken, standardised(windows)[index], rtol=1e-5, atol=1e-6)
 
 
-def test_only_what_the_windows_span_is_uploaded(windows):
-    assert upload(windows).values.shape == (3, 43)  # rows 4 to 46
+def test_only_what_the_windows_cover_is_uploaded(windows):
+    assert upload(windows).values.shape == (3, 22)  # rows 4 to 13, 30 to 35, 41 to 46
     assert len(upload(windows)) == 5
 
 

@@ -19,9 +19,10 @@ ESTIMATOR = {"numpy", "pandas", "polars", "sklearn", "torch"}
 # modules of lower levels, so there can be no cycle.
 PLAN = {
     "datasets": (0, {"numpy", "pandas", "sklearn"}),
-    "windows": (0, {"numpy"}),
-    "series": (1, ARRAYS),
-    "sliding": (2, ARRAYS),
+    "storage": (0, {"numpy"}),
+    "windows": (1, {"numpy"}),
+    "series": (2, ARRAYS),
+    "sliding": (3, ARRAYS),
     "factors": (1, ARRAYS),
     "layers": (2, {"torch"}),
     "losses": (3, {"torch"}),
