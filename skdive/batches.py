@@ -248,8 +248,10 @@ class Rows:
 
     def __init__(self, data: WindowBatches, index: Tensor):
         self.data, self.index = data, index
-        self._parts = index.split(data.x.chunk)
-        self._whole = data.take(index) if len(self._parts) == 1 else None
+        fits = len(index) <= data.x.chunk
+        # Half a chunk: a step keeps what the backward pass needs.
+        self._parts = (index,) if fits else index.split(max(1, data.x.chunk // 2))
+        self._whole = data.take(index) if fits else None
 
     def __len__(self) -> int:
         return len(self.index)
