@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from skdive.parallel import Process
 from skdive.windows import Windows
 
 ROWS = 1 << 16  # of a series that are converted at a time
@@ -21,6 +22,20 @@ class Batch(NamedTuple):
 
     inputs: dict[str, Tensor]  # x (batch, channel, lookback), codes (batch, factor)
     y: Tensor | None  # (batch, target, horizon)
+
+    @property
+    def n_windows(self) -> int:
+        """How many windows it counts for in means over batches."""
+        return len(self.inputs["x"])
+
+
+class StandIn(Batch):
+    """Some windows for a process whose share is empty: it goes along, but counts for nothing."""
+
+    @property
+    def n_windows(self) -> int:
+        """None."""
+        return 0
 
 
 class Standardiser(NamedTuple):
@@ -147,11 +162,23 @@ class WindowBatches(torch.utils.data.Dataset):
 
     __getitem__ = take
 
-    def batches(self, batch_size: int, shuffle: bool = False) -> Iterator[Batch]:
-        """All windows, in their order or, with torch's random numbers, in another."""
+    def fingerprint(self) -> list[float]:
+        """The number of windows, and two numbers by which other values would be known."""
+        return [len(self), *self.x.values[[0, -1]].double().mean(1).tolist()]
+
+    def batches(
+        self, batch_size: int, shuffle: bool = False, process: Process | None = None
+    ) -> Iterator[Batch]:
+        """All windows, in their order or, with torch's random numbers, in another.
+
+        A process that is not alone gets its share of each batch.
+        """
+        process = process or Process(self.x.device)
         n, device = len(self), self.x.device
-        order = torch.randperm(n).to(device) if shuffle else torch.arange(n, device=device)
-        return map(self.take, order.split(batch_size))
+        order = process.from_main(torch.randperm(n)) if shuffle else torch.arange(n)
+        for index in order.to(device).split(batch_size):
+            rows = process.share(index)
+            yield self.take(rows) if len(rows) else StandIn(*self.take(index[:1]))
 
 
 def row_positions(rows: Windows, horizon: int) -> np.ndarray:

@@ -23,6 +23,7 @@ from skdive.losses import (
     marginal_kl_bound,
 )
 from skdive.model import DeepDIVE, Outputs
+from skdive.parallel import Process
 from skdive.ridge import ridge_weights
 
 RECONSTRUCTION_WEIGHT = 0.2  # of a reconstructed value, where a forecast value has 1
@@ -171,7 +172,8 @@ class InterleavedNet(NeuralNet):
 
     def get_iterator(self, dataset: WindowBatches, training: bool = False) -> Any:
         """Batches gathered on the device; evaluation takes larger ones."""
-        return _Epochs(dataset, self.batch_size if training else dataset.x.chunk, training)
+        size = self.batch_size if training else dataset.x.chunk * self.process_.size
+        return _Epochs(dataset, size, training, self.process_)
 
     def train_step(self, batch: Batch, **fit_params: Any) -> dict[str, Any]:
         """One step in each phase that the batch goes through."""
@@ -180,6 +182,7 @@ class InterleavedNet(NeuralNet):
             parts = self.criterion_.terms(self.live_, batch, phase, training=True)
             loss = self.criterion_.loss(parts, batch, phase)
             loss.backward()
+            self.process_.average_gradients(self.live_.parameters(), batch.n_windows)
             if phase != "marginal":
                 self._step(self.optimizer_, "conditional")
             if phase != "conditional":
@@ -217,17 +220,18 @@ class InterleavedNet(NeuralNet):
         self.live_.train(training)
         self.module_.eval()
         sums: dict[str, Any] = {}
-        counts: dict[str, int] = {}
+        counts: dict[str, float] = {}
         for batch in iterator:
             self.notify("on_batch_begin", batch=batch, training=training)
             step = step_fn(batch, **fit_params)
             self.notify("on_batch_end", batch=batch, training=training, loss=step["loss"])
-            n = len(batch.inputs["x"])
+            n = batch.n_windows
             for name, term in {"loss": step["loss"], **step["terms"]}.items():
                 sums[name] = sums.get(name, 0.0) + n * term.detach()
                 counts[name] = counts.get(name, 0) + n
-        for name, total in sums.items():
-            self.history.record(f"{prefix}_{name}", total.item() / counts[name])
+        totals, counts = self.process_.sum(sums), self.process_.sum(counts)
+        for name, total in totals.items():
+            self.history.record(f"{prefix}_{name}", total / counts[name])
         if not math.isfinite(self.history[-1, f"{prefix}_loss"]):
             raise ValueError(
                 f"the {prefix} loss became {self.history[-1, f'{prefix}_loss']} in epoch "
@@ -254,18 +258,19 @@ class InterleavedNet(NeuralNet):
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         super().on_epoch_end(net, **kwargs)
-        if self.watcher_ is not None and self.watcher_.epoch_ends():
+        if self.process_.any(self.watcher_ is not None and self.watcher_.epoch_ends()):
             raise StopTraining
 
 
 class _Epochs:
     """An iterable over the batches of a data set, shuffled anew in every epoch of training."""
 
-    def __init__(self, dataset: WindowBatches, batch_size: int, shuffle: bool):
+    def __init__(self, dataset: WindowBatches, batch_size: int, shuffle: bool, process: Process):
         self.dataset, self.batch_size, self.shuffle = dataset, batch_size, shuffle
+        self.process = process
 
     def __iter__(self) -> Iterator[Batch]:
-        return self.dataset.batches(self.batch_size, self.shuffle)
+        return self.dataset.batches(self.batch_size, self.shuffle, self.process)
 
 
 def start_linear_path(net: InterleavedNet, train: WindowBatches) -> None:
@@ -281,6 +286,7 @@ def fit_net(
     train: WindowBatches,
     valid: WindowBatches | None,
     seed: int,
+    process: Process,
     watcher: Any = None,
 ) -> InterleavedNet:
     """Train a net, and leave of it what prediction needs.
@@ -292,23 +298,25 @@ def fit_net(
         `valid` may be None.
     seed : int
         Seeds everything random; the global random state stays untouched.
+    process : Process
+        This process, and the way to the others that train the same model.
     watcher : object with epoch_begins() and epoch_ends(), default=None
         Told about the epochs; training ends where `epoch_ends` returns True.
     """
     device = torch.device(net.device)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every device
-        if device.type == "cuda":
-            with torch.cuda.device(device):
-                torch.cuda.manual_seed(seed)
-        net.watcher_ = watcher
+        process.seed(seed)
+        net.watcher_, net.process_ = watcher, process
         net.train_split = None if valid is None else predefined_split(valid)
         try:
             net.initialize()
             start_linear_path(net, train)
+            process.start_together([net.module_, net.live_], seed)
             net.partial_fit(train, None)
         finally:
-            net.watcher_ = net.train_split = None
+            net.watcher_ = net.process_ = net.train_split = None
+    if net.interrupted_ and process.size > 1:
+        raise KeyboardInterrupt  # the processes may have stopped at different steps
     del net.live_, net.optimizer_, net.optimizer_marginal_
     return net
 
