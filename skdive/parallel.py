@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from multiprocessing import parent_process
 from typing import Any
 from warnings import warn
 
@@ -36,6 +37,9 @@ class Process:
     def start_together(self, modules: Sequence[nn.Module], seed: int) -> None:
         """Give equal modules the weights of the main process, and each process its own noise."""
 
+    def end_together(self) -> None:
+        """Note that all processes end this fit here."""
+
     def share(self, index: Tensor) -> Tensor:
         """Return the rows of a batch that are for this process; there may be none."""
         return index
@@ -65,12 +69,18 @@ class LaunchedProcess(Process):
     What it returns is, bit by bit, the same in all processes, so that they decide alike.
     """
 
+    in_fit = False  # shared by all fits of this process
+
     def start_together(self, modules: Sequence[nn.Module], seed: int) -> None:
         weights = {name: self.from_main(w) for name, w in modules[0].state_dict().items()}
         for module in modules:
             module.load_state_dict(weights)
         if self.rank:  # the main process goes on as if it were alone
             self.seed(seed + self.rank)
+        LaunchedProcess.in_fit = True
+
+    def end_together(self) -> None:
+        LaunchedProcess.in_fit = False
 
     def share(self, index: Tensor) -> Tensor:
         return index.tensor_split(self.size)[self.rank]
@@ -96,6 +106,11 @@ class LaunchedProcess(Process):
     def check_same(self, values: list[float]) -> None:
         from accelerate.utils import gather
 
+        if self.in_fit:
+            raise RuntimeError(
+                f"an earlier fit failed in process {self.rank} of {self.size}, and maybe in no "
+                "other, so that they are out of step. Start them anew; the first error tells why."
+            )
         local = torch.tensor([values], dtype=torch.float64, device=self.device)
         everyone = gather(local)  # (process, value)
         if not torch.allclose(everyone, everyone[:1].expand_as(everyone), rtol=1e-3, atol=1e-3):
@@ -121,7 +136,7 @@ def launched_process() -> Process:
     ImportError
         If accelerate is not installed.
     RuntimeError
-        If accelerate does not see the processes that were launched.
+        If this is not one of the processes that were launched, or accelerate does not see them all.
     """
     try:
         from accelerate import PartialState
@@ -130,6 +145,11 @@ def launched_process() -> Process:
             "device='accelerate' needs the package accelerate: pip install 'skdive[accelerate]'."
         ) from error
     launched = int(os.environ.get("WORLD_SIZE", 1))
+    if launched > 1 and parent_process() and "FORK_LAUNCHED" not in os.environ:
+        raise RuntimeError(
+            "device='accelerate' was used in a child of one of the processes that were launched, "
+            "such as a worker of joblib. Use n_jobs=1: the launched processes are the workers."
+        )
     cpu = os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes", "y", "t", "on")
     # accelerate itself would take processes on a machine without GPU for unrelated ones
     state = PartialState(cpu=cpu or (launched > 1 and not torch.cuda.is_available()))

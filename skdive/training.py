@@ -233,6 +233,7 @@ class InterleavedNet(NeuralNet):
         for name, total in totals.items():
             self.history.record(f"{prefix}_{name}", total / counts[name])
         if not math.isfinite(self.history[-1, f"{prefix}_loss"]):
+            self.process_.end_together()
             raise ValueError(
                 f"the {prefix} loss became {self.history[-1, f'{prefix}_loss']} in epoch "
                 f"{len(self.history)}. Lower lr (now {self.lr}), and look for extreme values in "
@@ -317,6 +318,7 @@ def fit_net(
             net.watcher_ = net.process_ = net.train_split = None
     if net.interrupted_ and process.size > 1:
         raise KeyboardInterrupt  # the processes may have stopped at different steps
+    process.end_together()
     del net.live_, net.optimizer_, net.optimizer_marginal_
     return net
 
