@@ -65,7 +65,9 @@ class DeepDIVEForecaster(RegressorMixin, BaseDeepDIVE):
     n_iter_no_change : int, default=5
         Epochs without improvement after which training stops.
     device : str, default="auto"
-        "auto" (CUDA if there is any), "cpu", "cuda", "cuda:1", "mps".
+        "auto" (CUDA if there is any), "cpu", "cuda", "cuda:1", "mps". "accelerate" trains one model
+        in all the processes that `accelerate launch` or `torchrun` started: each is given all the
+        data and takes its share of every batch.
     callbacks : list, default=None
         Callbacks of skorch, such as `Interleaving`.
     verbose : int, default=0

@@ -50,10 +50,13 @@ def silence():
 
 
 class Order(Callback):
-    """Shuffles epochs in the same order, however many random numbers the last one took."""
+    """Shuffles epochs in the same order, however many random numbers the last one took.
+
+    In the main process: it is not for the others to say.
+    """
 
     def on_epoch_begin(self, net, **kwargs):
-        torch.manual_seed(len(net.history))
+        torch.manual_seed(len(net.history) + 1000 * RANK)
 
 
 def without_noise(device):
@@ -95,7 +98,11 @@ def with_noise(device):
 
 
 class Noise(Callback):
-    """Keeps the first random numbers of the training."""
+    """Keeps the first random numbers of the training, and has each process begin with others."""
+
+    def initialize(self):
+        torch.rand(RANK)
+        return self
 
     def on_train_begin(self, net, **kwargs):
         self.numbers = torch.rand(3).tolist()
@@ -123,7 +130,7 @@ class StopsInOne:
 
 def together(out):
     """All that several processes do together."""
-    X, y, labels = data(100)
+    X, y, _ = data(100)
     found = {"without": without_noise("accelerate")}
     model, found["with"] = with_noise("accelerate")
     found["params"] = clone(model).get_params()
@@ -141,8 +148,8 @@ def together(out):
     found["best"] = summary(search.best_estimator_)
 
     noise = Noise()
-    forecaster("accelerate", callbacks=[noise]).fit(X, y)
-    found["noise"] = noise.numbers
+    model = forecaster("accelerate", callbacks=[noise]).fit(X, y)
+    found["noise"], found["other start"] = noise.numbers, summary(model)
 
     stopping = forecaster("accelerate", max_epochs=5)
     if hasattr(stopping, "set_callbacks"):

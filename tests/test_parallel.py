@@ -99,7 +99,13 @@ def test_all_processes_have_the_same_model(launched):
 
 
 @pytest.mark.slow
-def test_noise_is_of_each_process_its_own(launched, alone):
+def test_all_processes_start_from_the_same_weights(launched):
+    for one, other in pairwise(launched[0]):
+        assert_same(one["other start"], other["other start"])
+
+
+@pytest.mark.slow
+def test_noise_is_of_each_process_its_own(launched):
     numbers = [tuple(found["noise"]) for found in launched[0]]
     assert len(set(numbers)) == len(numbers)
 
@@ -186,7 +192,7 @@ def test_accelerate_is_imported_where_it_is_asked_for():
     ],
 )
 def test_what_ends_one_process_ends_all(what, message):
-    """Killed, interrupted, or with an error that the script swallows: within seconds, and loudly."""
+    """Killed, interrupted, or by an error that the script swallows: in seconds, and loudly."""
     begin = time.monotonic()
     run = launch("fail", what)
 
