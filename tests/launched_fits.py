@@ -62,8 +62,9 @@ class Order(Callback):
 def without_noise(device):
     """Fits whose weights depend on nothing but the gradient of each global batch.
 
-    49 training windows are three batches of 16 and one of a single window, which leaves the other
-    processes with an empty share; and there are fewer validation windows than three processes.
+    51 training windows are three batches of 16 and one of three, or 25 batches of two and one of a
+    single window: uneven shares, and empty ones. There are fewer validation windows than processes,
+    where there are three.
     """
     X, y, labels = data(100)
     valid = {"X_val": X[60:62], "y_val": y[60:62], "marginals_val": labels[60:62]}
@@ -73,14 +74,14 @@ def without_noise(device):
             ("batch", [], {}),
             ("epoch", [Interleaving(unit="epoch")], {}),
             ("joint", [Interleaving(["joint"])], {}),
-            ("single windows", [], {"batch_size": 1, "max_epochs": 1}),
+            ("pairs", [], {"batch_size": 2, "max_epochs": 1}),
         ]:
             callbacks = [Order(), *callbacks]
             model = forecaster(device, dropout=0.0, callbacks=callbacks, **options)
-            fits[name] = summary(model.fit(X[:49], y[:49], labels[:49], **valid))
+            fits[name] = summary(model.fit(X[:51], y[:51], labels[:51], **valid))
         encoder = DeepDIVEEncoder(hidden_dim=8, dropout=0.0, max_epochs=2, batch_size=16)
         encoder.set_params(random_state=0, device=device, callbacks=[Order()])
-        fits["encoder"] = summary(encoder.fit(X[:49].reshape(49, -1), labels[:49]))
+        fits["encoder"] = summary(encoder.fit(X[:51].reshape(51, -1), labels[:51]))
     return fits
 
 
@@ -98,14 +99,18 @@ def with_noise(device):
 
 
 class Noise(Callback):
-    """Keeps the first random numbers of the training, and has each process begin with others."""
+    """Keeps the first random numbers of the training."""
+
+    def on_train_begin(self, net, **kwargs):
+        self.numbers = torch.rand(3).tolist()
+
+
+class OtherWeights(Callback):
+    """Has each process draw other weights, as other hardware might."""
 
     def initialize(self):
         torch.rand(RANK)
         return self
-
-    def on_train_begin(self, net, **kwargs):
-        self.numbers = torch.rand(3).tolist()
 
 
 class StopsInOne:
@@ -148,8 +153,9 @@ def together(out):
     found["best"] = summary(search.best_estimator_)
 
     noise = Noise()
-    model = forecaster("accelerate", callbacks=[noise]).fit(X, y)
-    found["noise"], found["other start"] = noise.numbers, summary(model)
+    forecaster("accelerate", callbacks=[noise]).fit(X, y)
+    found["noise"] = noise.numbers
+    found["other"] = summary(forecaster("accelerate", callbacks=[OtherWeights()]).fit(X, y))
 
     stopping = forecaster("accelerate", max_epochs=5)
     if hasattr(stopping, "set_callbacks"):

@@ -101,7 +101,7 @@ def test_all_processes_have_the_same_model(launched):
 @pytest.mark.slow
 def test_all_processes_start_from_the_same_weights(launched):
     for one, other in pairwise(launched[0]):
-        assert_same(one["other start"], other["other start"])
+        assert_same(one["other"], other["other"])
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ keeps its meaning, and leaves the same model in every process::
     accelerate launch --multi_gpu --num_processes 2 accelerate_fit.py     # no GPU: two on the CPU
 
 What this does *not* do well: every process holds all the data, and waits for the slowest one twice
-per batch. On a CPU whose cores are busy, two processes of this small network are no faster than one.
+per batch. On a CPU whose cores are busy, two processes of this small network are as slow as one.
 """
 
 import time
