@@ -1,10 +1,8 @@
 """Several processes train one model, and none is left waiting."""
 
 import multiprocessing
-import os
 import pickle
 import re
-import signal
 import socket
 import subprocess
 import sys
@@ -36,12 +34,11 @@ def launch(*arguments, n=2, how=("--multi_gpu",), timeout=90):
     command += ["--num_processes", str(n), "--num_machines", "1", "--main_process_port", str(port)]
     command += ["--mixed_precision", "no", "--dynamo_backend", "no", str(SCRIPT), *arguments]
     pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    with subprocess.Popen(command, start_new_session=True, **pipes) as run:
+    with subprocess.Popen(command, **pipes) as run:
         try:
             stdout, stderr = run.communicate(timeout=timeout)
         finally:
-            if run.poll() is None:
-                os.killpg(run.pid, signal.SIGKILL)  # the processes as well as their launcher
+            run.terminate()  # of a launcher that hangs; it ends its processes
     return subprocess.CompletedProcess(command, run.returncode, stdout, stderr)
 
 
