@@ -20,6 +20,7 @@ from skdive.batches import (
 from skdive.checks import can_autocast, can_compile, resolve_device
 from skdive.factors import FactorCodec
 from skdive.inference import LatentModel
+from skdive.parallel import Process, launched_process
 from skdive.training import fit_net, make_net
 from skdive.watching import CallbackSupportMixin, EpochWatcher
 from skdive.windows import Windows
@@ -149,6 +150,8 @@ class BaseDeepDIVE(CallbackSupportMixin, LatentModel):
             "fusion": self.fusion,
             "linear_path": getattr(self, "linear_path", False),
         }
+        launched = self.device == "accelerate"
+        process = launched_process() if launched else Process(self._device)
         net = make_net(
             module,
             likelihood=self.likelihood,
@@ -160,14 +163,16 @@ class BaseDeepDIVE(CallbackSupportMixin, LatentModel):
             lr=self.lr,
             batch_size=self.batch_size,
             device=str(self._device),
-            verbose=self.verbose,
+            verbose=self.verbose if process.rank == 0 else 0,
             dtype=train.x.dtype,
             autocast=self.autocast and can_autocast(self._device),
             compiled=self.compile and can_compile(),
         )
-        seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+        process.check_same([*train.fingerprint(), 0 if valid is None else len(valid)])
+        seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
+        seed = int(process.from_main(torch.tensor(seed)))
         watcher = EpochWatcher(self)
-        self.net_ = fit_net(net, train, valid, seed, watcher)
+        self.net_ = fit_net(net, train, valid, seed, process, watcher)
         self.n_iter_ = len(net.history)
         watcher.fit_ends()
         if net.interrupted_:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from skdive.layers import NormedWindow, norm_windows
+from skdive.parallel import Process
 from skdive.storage import chunks, runs, stays_on_disk
 from skdive.windows import Windows
 
@@ -233,34 +234,50 @@ class WindowBatches(torch.utils.data.Dataset):
 
     __getitem__ = take
 
-    def batches(self, batch_size: int, shuffle: bool = False) -> Iterator[Rows]:
-        """All windows, in their order or, with torch's random numbers, in another."""
+    def fingerprint(self) -> list[float]:
+        """The number of windows, and two numbers by which other values would be known."""
+        ends = torch.tensor([0, len(self) - 1], device=self.x.device)
+        return [len(self), *self.x.take(ends).double().mean((1, 2)).tolist()]
+
+    def batches(
+        self, batch_size: int, shuffle: bool = False, process: Process | None = None
+    ) -> Iterator[Rows]:
+        """All windows, in their order or, with torch's random numbers, in another.
+
+        A process that is not alone gets its share of each batch.
+        """
+        process = process or Process(self.x.device)
         n, device = len(self), self.x.device
-        order = torch.randperm(n).to(device) if shuffle else torch.arange(n, device=device)
-        return (Rows(self, index) for index in order.split(batch_size))
+        order = process.from_main(torch.randperm(n)) if shuffle else torch.arange(n)
+        for index in order.to(device).split(batch_size):
+            rows = process.share(index)
+            yield Rows(self, rows) if len(rows) else Rows(self, index[:1], counts=False)
 
 
 class Rows:
     """The rows of a batch, in parts that are gathered when they are asked for.
 
     A batch that is small enough to be computed at once, as most are, is one part, gathered once.
+    Where a process has no share of a batch, it goes along with a row that does not count.
     """
 
-    def __init__(self, data: WindowBatches, index: Tensor):
-        self.data, self.index = data, index
+    def __init__(self, data: WindowBatches, index: Tensor, counts: bool = True):
+        self.data, self.index, self.counts = data, index, counts
         fits = len(index) <= data.x.chunk
         # Half a chunk: a step keeps what the backward pass needs.
         self._parts = (index,) if fits else index.split(max(1, data.x.chunk // 2))
         self._whole = data.take(index) if fits else None
 
     def __len__(self) -> int:
-        return len(self.index)
+        return len(self.index) if self.counts else 0
 
-    def parts(self) -> Iterator[Batch]:
-        """Batches of at most `chunk` windows, one after the other."""
+    def parts(self) -> Iterator[tuple[Batch, float]]:
+        """Batches of at most `chunk` windows, and how much of the whole each is."""
         if self._whole is not None:
-            return iter([self._whole])
-        return map(self.data.take, self._parts)
+            yield self._whole, 1.0
+            return
+        for part in self._parts:
+            yield self.data.take(part), len(part) / len(self.index)
 
 
 def row_positions(rows: Windows, horizon: int) -> np.ndarray:

@@ -13,6 +13,7 @@ import torch
 
 from skdive.losses import LIKELIHOODS
 from skdive.model import FUSIONS
+from skdive.parallel import launched_process
 from skdive.storage import all_finite, chunks, runs
 from skdive.windows import Windows
 
@@ -99,14 +100,19 @@ def resolve_device(device: Any) -> torch.device:
     ------
     ValueError
         If there is no such device.
+    ImportError
+        If the package accelerate is asked for and not installed.
     """
+    if device == "accelerate":
+        return launched_process().device
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         found = torch.device(device)
     except (RuntimeError, TypeError) as error:
         raise ValueError(
-            f"device must be 'auto', 'cpu', 'cuda', 'cuda:<number>' or 'mps', got {device!r}."
+            "device must be 'auto', 'cpu', 'cuda', 'cuda:<number>', 'mps' or 'accelerate', got "
+            f"{device!r}."
         ) from error
     n_cuda = torch.cuda.device_count()
     has_mps = torch.backends.mps.is_available()

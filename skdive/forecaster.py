@@ -70,13 +70,15 @@ class DeepDIVEForecaster(RegressorMixin, BaseDeepDIVE):
     n_iter_no_change : int, default=5
         Epochs without improvement after which training stops.
     device : str, default="auto"
-        "auto" (CUDA if there is any), "cpu", "cuda", "cuda:1", "mps".
+        "auto" (CUDA if there is any), "cpu", "cuda", "cuda:1", "mps". "accelerate" trains one model
+        in all the processes that `accelerate launch` or `torchrun` started: each is given all the
+        data and takes its share of every batch.
     autocast : bool, default=False
         Whether the steps of training compute in bfloat16 where that is safe (`torch.autocast`);
         weights, validation and predictions stay in full precision. Faster on recent GPUs.
     compile : bool, default=False
-        Whether to compile the steps of training with `torch.compile`, which takes a minute at the
-        start of the fit and needs a C++ compiler on the CPU. Worth it for long fits.
+        Whether to compile the steps of training with `torch.compile`, which takes half a minute at
+        the start of the fit and needs a C++ compiler. Worth it for long fits.
     callbacks : list, default=None
         Callbacks of skorch, such as `Interleaving`.
     verbose : int, default=0

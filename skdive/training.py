@@ -17,6 +17,7 @@ from skdive.batches import Rows, WindowBatches
 from skdive.interleaving import Interleaving
 from skdive.model import DeepDIVE
 from skdive.objective import Losses, Objective
+from skdive.parallel import Process
 from skdive.ridge import ridge_weights
 
 LINEAR_PATH_LR = 0.1  # times lr: it starts at its optimum, and follows the latents slowly
@@ -90,7 +91,8 @@ class InterleavedNet(NeuralNet):
 
     def get_iterator(self, dataset: WindowBatches, training: bool = False) -> Any:
         """Rows whose windows are gathered on the device; evaluation takes larger batches."""
-        return _Epochs(dataset, self.batch_size if training else dataset.x.chunk, training)
+        size = self.batch_size if training else dataset.x.chunk * self.process_.size
+        return _Epochs(dataset, size, training, self.process_)
 
     def train_step(self, batch: Rows, **fit_params: Any) -> dict[str, Any]:
         """One step in each phase that the batch goes through.
@@ -98,16 +100,17 @@ class InterleavedNet(NeuralNet):
         Gradients add up over the parts of the batch; what a part's marginal phase has inferred, its
         conditional phase uses.
         """
-        found: list[tuple[str, int, Losses]] = []
+        found: list[tuple[str, float, Losses]] = []
         inferred: dict[int, Tensor] = {}
         device_type = batch.index.device.type
         for phase in self.phases_:
-            for i, part in enumerate(batch.parts()):
+            for i, (part, share) in enumerate(batch.parts()):
                 with torch.autocast(device_type, torch.bfloat16, enabled=self.autocast):
                     losses = self.objective_(self.live_, part, phase, True, inferred.get(i))
                 inferred[i] = losses.b
-                (losses.total * (len(part.codes) / len(batch))).backward()
-                found.append((f"loss_{phase}", len(part.codes), losses))
+                (share * losses.total).backward()
+                found.append((f"loss_{phase}", share * len(batch), losses))
+            self.process_.average_gradients(self.live_.parameters(), len(batch))
             if phase != "marginal":
                 self._step(self.optimizer_, "conditional")
             if phase != "conditional":
@@ -129,9 +132,9 @@ class InterleavedNet(NeuralNet):
         phase = "joint" if self.module_.n_factors else "conditional"
         found = []
         with torch.no_grad():
-            for part in batch.parts():
+            for part, share in batch.parts():
                 losses = self.criterion_(self.module_, part, phase)
-                found.append(("loss", len(part.codes), losses))
+                found.append(("loss", share * len(batch), losses))
         return {"loss": losses.total, "found": found}
 
     def run_single_epoch(
@@ -149,11 +152,12 @@ class InterleavedNet(NeuralNet):
             self.notify("on_batch_end", batch=batch, training=training, loss=step["loss"])
             for name, n, losses in step["found"]:
                 means.add(n, {name: losses.total, **losses.terms})
-        found = means.read()
+        found = means.read(self.process_)
         found.setdefault("loss", sum(v for name, v in found.items() if name.startswith("loss_")))
         for name, value in found.items():
             self.history.record(f"{prefix}_{name}", value)
         if not math.isfinite(found["loss"]):
+            self.process_.end_together()
             raise ValueError(
                 f"the {prefix} loss became {found['loss']} in epoch {len(self.history)}. Lower lr "
                 f"(now {self.lr}), and look for extreme values in the series."
@@ -178,7 +182,7 @@ class InterleavedNet(NeuralNet):
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         super().on_epoch_end(net, **kwargs)
-        if self.watcher_ is not None and self.watcher_.epoch_ends():
+        if self.process_.any(self.watcher_ is not None and self.watcher_.epoch_ends()):
             raise StopTraining
 
 
@@ -187,32 +191,35 @@ class EpochMeans:
 
     def __init__(self) -> None:
         self.sums: dict[tuple[str, ...], Any] = {}
-        self.counts: dict[tuple[str, ...], int] = {}
+        self.counts: dict[tuple[str, ...], float] = {}
 
-    def add(self, n: int, terms: dict[str, Tensor]) -> None:
+    def add(self, n: float, terms: dict[str, Tensor]) -> None:
         """Add means over n windows."""
         names = tuple(terms)
         values = n * torch.stack(list(terms.values())).detach()
         self.sums[names] = self.sums.get(names, 0.0) + values
         self.counts[names] = self.counts.get(names, 0) + n
 
-    def read(self) -> dict[str, float]:
-        """Fetch the means from the device."""
-        return {
-            name: value / self.counts[names]
-            for names, values in self.sums.items()
-            for name, value in zip(names, values.tolist(), strict=True)
-        }
+    def read(self, process: Process) -> dict[str, float]:
+        """Fetch the means from the device, over the shares of all processes."""
+        sums: dict[str, float] = {}
+        counts: dict[str, float] = {}
+        for names, values in self.sums.items():
+            sums.update(zip(names, values.tolist(), strict=True))
+            counts.update(dict.fromkeys(names, self.counts[names]))
+        sums, counts = process.sum(sums), process.sum(counts)
+        return {name: total / counts[name] for name, total in sums.items()}
 
 
 class _Epochs:
     """An iterable over the batches of a data set, shuffled anew in every epoch of training."""
 
-    def __init__(self, dataset: WindowBatches, batch_size: int, shuffle: bool):
+    def __init__(self, dataset: WindowBatches, batch_size: int, shuffle: bool, process: Process):
         self.dataset, self.batch_size, self.shuffle = dataset, batch_size, shuffle
+        self.process = process
 
     def __iter__(self) -> Iterator[Rows]:
-        return self.dataset.batches(self.batch_size, self.shuffle)
+        return self.dataset.batches(self.batch_size, self.shuffle, self.process)
 
 
 def start_linear_path(net: InterleavedNet, train: WindowBatches) -> None:
@@ -228,6 +235,7 @@ def fit_net(
     train: WindowBatches,
     valid: WindowBatches | None,
     seed: int,
+    process: Process,
     watcher: Any = None,
 ) -> InterleavedNet:
     """Train a net, and leave of it what prediction needs.
@@ -239,23 +247,26 @@ def fit_net(
         `valid` may be None.
     seed : int
         Seeds everything random; the global random state stays untouched.
+    process : Process
+        This process, and the way to the others that train the same model.
     watcher : object with epoch_begins() and epoch_ends(), default=None
         Told about the epochs; training ends where `epoch_ends` returns True.
     """
     device = torch.device(net.device)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every device
-        if device.type == "cuda":
-            with torch.cuda.device(device):
-                torch.cuda.manual_seed(seed)
-        net.watcher_ = watcher
+        process.seed(seed)
+        net.watcher_, net.process_ = watcher, process
         net.train_split = None if valid is None else predefined_split(valid)
         try:
             net.initialize()
             start_linear_path(net, train)
+            process.start_together([net.module_, net.live_], seed)
             net.partial_fit(train, None)
         finally:
-            net.watcher_ = net.train_split = None
+            net.watcher_ = net.process_ = net.train_split = None
+    if net.interrupted_ and process.size > 1:
+        raise KeyboardInterrupt  # the processes may have stopped at different steps
+    process.end_together()
     del net.live_, net.optimizer_, net.optimizer_marginal_, net.averages_, net.objective_
     return net
 

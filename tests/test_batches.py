@@ -169,7 +169,7 @@ def test_a_batch_without_future(batches):
 @pytest.mark.parametrize("batch_size", [1, 2, 5, 100])
 def test_an_epoch_has_every_window_once(batches, batch_size, shuffle):
     epoch = list(batches.batches(batch_size, shuffle=shuffle))
-    seen = torch.cat([part.codes[:, 0] for rows in epoch for part in rows.parts()]).tolist()
+    seen = torch.cat([part.codes[:, 0] for rows in epoch for part, _ in rows.parts()]).tolist()
 
     assert len(batches) == 5
     assert sorted(seen) == [0, 1, 2, 3, 4]
@@ -184,7 +184,8 @@ def test_a_large_batch_comes_in_parts(batches, monkeypatch, fit_at_once, size):
 
     assert len(rows) == 5
     for _ in range(2):  # as often as they are asked for
-        parts = list(rows.parts())
+        parts, shares = zip(*rows.parts(), strict=True)
+        assert sum(shares) == pytest.approx(1)
         assert max(len(part.codes) for part in parts) == size
         together = torch.cat([part.window.x for part in parts])
         assert torch.equal(together, batches.take(torch.arange(5)).window.x)
@@ -198,7 +199,7 @@ def test_the_order_of_an_epoch_follows_the_seed():
         if seed is not None:
             torch.manual_seed(seed)
         (rows,) = batches.batches(100, shuffle=True)
-        (batch,) = rows.parts()
+        ((batch, _),) = rows.parts()
         return batch.codes.squeeze(1).tolist()
 
     assert order(seed=1) == order(seed=1)

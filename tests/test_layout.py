@@ -19,6 +19,7 @@ ESTIMATOR = {"numpy", "pandas", "polars", "sklearn", "torch"}
 # modules of lower levels, so there can be no cycle.
 PLAN = {
     "datasets": (0, {"numpy", "pandas", "sklearn"}),
+    "parallel": (0, {"accelerate", "torch"}),
     "storage": (0, {"numpy"}),
     "windows": (1, {"numpy"}),
     "series": (2, ARRAYS),
