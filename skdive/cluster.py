@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 from uuid import uuid4
@@ -23,6 +23,8 @@ except ImportError as error:
     raise ImportError("skdive.cluster needs Dask: pip install 'skdive[dask]'.") from error
 
 __all__ = ["on_dask"]
+
+LIMIT = 2**32 - 2**20  # bytes of one message, without its head
 
 
 @contextmanager
@@ -46,6 +48,8 @@ def on_dask(client: Client, *data: Any) -> Iterator[None]:
     ------
     TypeError
         If `client` is not a client of Dask.
+    ValueError
+        If the data is too large for one message of Dask, 4 GiB.
 
     Examples
     --------
@@ -55,13 +59,21 @@ def on_dask(client: Client, *data: Any) -> Iterator[None]:
     """
     if not isinstance(client, Client):
         raise TypeError(f"client must be a distributed.Client, got {type(client).__name__}.")
-    held = _Held(list(_parts(data)), f"skdive-{uuid4().hex}")
-    client.register_plugin(held, name=held.name)
+    objects = list(_parts(data))
+    packed = _dumps(objects)
+    if len(packed) > LIMIT:
+        raise ValueError(
+            f"the data takes {len(packed) / 2**30:.1f} GiB, but Dask sends {LIMIT / 2**30:.1f} GiB "
+            "at most. Share fewer channels or a shorter part of the series."
+        )
+    name = f"skdive-{uuid4().hex}"
+    client.register_plugin(_Held(packed), name=name)
     try:
-        with joblib.parallel_config(backend=_Backend(client=client, held=held)):
+        backend = _Backend(client=client, name=name, objects=objects)
+        with joblib.parallel_config(backend=backend):
             yield
     finally:
-        client.unregister_worker_plugin(held.name)
+        client.unregister_worker_plugin(name)
 
 
 def _parts(data: Any) -> Iterator[Any]:
@@ -76,10 +88,14 @@ def _parts(data: Any) -> Iterator[Any]:
 
 
 class _Held(WorkerPlugin):
-    """What every worker of the cluster holds."""
+    """What a worker holds. Dask gives it to every worker, also to those that start later."""
 
-    def __init__(self, objects: list, name: str):
-        self.objects, self.name = objects, name
+    def __init__(self, packed: bytes):
+        self.packed = packed
+
+    def setup(self, worker: Any) -> None:
+        self.objects = pickle.loads(self.packed)
+        del self.packed
 
 
 class _Backend(DaskDistributedBackend):
@@ -89,51 +105,52 @@ class _Backend(DaskDistributedBackend):
     worker the argument would be lost.
     """
 
-    def __init__(self, held: _Held, **options: Any):
+    def __init__(self, name: str, objects: list, **options: Any):
         super().__init__(**options)
-        self.held = held
+        self.name, self.objects = name, objects
 
     def submit(self, func: Any, callback: Callable | None = None) -> Any:
-        """Submit a batch of tasks."""
-        func.items = [(_run, (self.held.name, self._pack(item)), {}) for item in func.items]
+        func.items = [(_run, (self.name, _dumps(task, self.objects)), {}) for task in func.items]
         return super().submit(func, callback)
 
-    def _pack(self, task: tuple) -> bytes:
-        file = io.BytesIO()
-        _TaskPickler(file, self.held.objects).dump(task)
-        return file.getvalue()
+
+def _run(name: str, packed: bytes) -> Any:
+    """Run a task in a worker."""
+    held: Any = get_worker().plugins[name]
+    function, args, kwargs = _Unpickler(io.BytesIO(packed), held.objects).load()
+    return function(*args, **kwargs)
 
 
-class _TaskPickler(Pickler):
-    """Pickles objects that workers hold as their number, and folds as first and last row."""
+def _dumps(obj: Any, held: Sequence = ()) -> bytes:
+    file = io.BytesIO()
+    _Pickler(file, held).dump(obj)
+    return file.getvalue()
 
-    def __init__(self, file: Any, held: list):
+
+class _Pickler(Pickler):
+    """Pickles what workers hold as its number, and evenly spaced rows, as of folds, as a range."""
+
+    def __init__(self, file: Any, held: Sequence):
         super().__init__(file, protocol=pickle.HIGHEST_PROTOCOL)
-        self.numbers = {id(part): number for number, part in enumerate(held)}
+        self.numbers = {id(obj): number for number, obj in enumerate(held)}
 
     def persistent_id(self, obj: Any) -> int | None:
         return self.numbers.get(id(obj))
 
     def reducer_override(self, obj: Any) -> Any:
-        if type(obj) is np.ndarray and obj.ndim == 1 and obj.dtype == np.intp and len(obj):
-            if (np.diff(obj) == 1).all():
-                return np.arange, (int(obj[0]), int(obj[-1]) + 1)
+        if type(obj) is np.ndarray and obj.ndim == 1 and obj.dtype == np.int64 and len(obj) > 1:
+            steps = np.diff(obj)
+            if steps[0] > 0 and (steps == steps[0]).all():
+                return np.arange, (int(obj[0]), int(obj[-1]) + 1, int(steps[0]), obj.dtype)
         return super().reducer_override(obj)
 
 
-class _TaskUnpickler(pickle.Unpickler):
-    """Reads what `_TaskPickler` wrote."""
+class _Unpickler(pickle.Unpickler):
+    """Reads tasks that `_Pickler` wrote."""
 
-    def __init__(self, file: Any, held: list):
+    def __init__(self, file: Any, held: Sequence):
         super().__init__(file)
         self.held = held
 
     def persistent_load(self, number: int) -> Any:
         return self.held[number]
-
-
-def _run(name: str, packed: bytes) -> Any:
-    """Run a task in a worker."""
-    held = get_worker().plugins[name].objects
-    function, args, kwargs = _TaskUnpickler(io.BytesIO(packed), held).load()
-    return function(*args, **kwargs)

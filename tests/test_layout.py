@@ -22,6 +22,7 @@ PLAN = {
     "windows": (0, {"numpy"}),
     "series": (1, ARRAYS),
     "sliding": (2, ARRAYS),
+    "cluster": (3, {"cloudpickle", "distributed", "joblib", "numpy"}),
     "factors": (1, ARRAYS),
     "layers": (2, {"torch"}),
     "losses": (3, {"torch"}),
