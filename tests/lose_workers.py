@@ -61,9 +61,9 @@ if __name__ == "__main__":
     w = sliding_windows(series, lookback=48, horizon=12)
     killed = []
     with ExitStack() as stack:
-        nannies = not case.startswith("no nannies")
+        nannies = "without nannies" not in case
         cluster = stack.enter_context(
-            LocalCluster(n_workers=2 * nannies, threads_per_worker=1, dashboard_address=None)
+            LocalCluster(n_workers=2 * nannies, threads_per_worker=1, dashboard_address=":0")
         )
         client = stack.enter_context(Client(cluster))
         if not nannies:
@@ -73,7 +73,7 @@ if __name__ == "__main__":
                 process = subprocess.Popen(worker, stderr=subprocess.DEVNULL)
                 stack.callback(process.kill)
             client.wait_for_workers(2, timeout=30)
-        count = 2 if "both" in case else 1
+        count = 2 if case == "both" else 1
         threading.Thread(target=kill, args=(folder, count), daemon=True).start()
         grid = {"shift": [0.0, 1.0]}
         search = GridSearchCV(Slow(folder), grid, cv=TimeSeriesSplit(5), refit=False)
