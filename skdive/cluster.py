@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import pickle
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 from uuid import uuid4
 
@@ -33,7 +33,8 @@ def on_dask(client: Client, *data: Any) -> Iterator[None]:
 
     Like `joblib.parallel_config(backend="dask")`, but the data moves to each worker once, also to
     those that start later, and tasks refer to it. They depend on nothing else that a worker holds,
-    so that Dask repeats those of a worker that is lost on another one.
+    so that Dask repeats those of a worker that is lost on another one. If none is left, it waits
+    for new ones, for as long as its setting `distributed.scheduler.no-workers-timeout` says.
 
     Parameters
     ----------
@@ -50,6 +51,8 @@ def on_dask(client: Client, *data: Any) -> Iterator[None]:
         If `client` is not a client of Dask.
     ValueError
         If the data is too large for one message of Dask, 4 GiB.
+    OSError
+        If a worker is lost while the data is sent, before any task has started.
 
     Examples
     --------
@@ -67,13 +70,14 @@ def on_dask(client: Client, *data: Any) -> Iterator[None]:
             "at most. Share fewer channels or a shorter part of the series."
         )
     name = f"skdive-{uuid4().hex}"
-    client.register_plugin(_Held(packed), name=name)
     try:
+        client.register_plugin(_Held(packed), name=name)
         backend = _Backend(client=client, name=name, objects=objects)
         with joblib.parallel_config(backend=backend):
             yield
     finally:
-        client.unregister_worker_plugin(name)
+        with suppress(OSError):  # from workers that die meanwhile; the others let go all the same
+            client.unregister_worker_plugin(name)
 
 
 def _parts(data: Any) -> Iterator[Any]:

@@ -32,12 +32,12 @@ class Slow(RegressorMixin, BaseEstimator):
     def fit(self, X, y):
         if self.folder is not None:
             (Path(self.folder) / f"{os.getpid()}-{uuid4().hex}").touch()
-            time.sleep(0.5)
-        self.mean_ = float(np.asarray(y).mean()) + self.shift
+            time.sleep(0.3)
+        self.mean_ = np.asarray(y).mean(0) + self.shift
         return self
 
     def predict(self, X):
-        return np.full((len(X), 12), self.mean_)
+        return np.tile(self.mean_, (len(X), 1))
 
 
 def begun(folder):
@@ -75,11 +75,17 @@ if __name__ == "__main__":
             client.wait_for_workers(2, timeout=30)
         count = 2 if case == "both" else 1
         threading.Thread(target=kill, args=(folder, count), daemon=True).start()
-        grid = {"shift": [0.0, 1.0]}
-        search = GridSearchCV(Slow(folder), grid, cv=TimeSeriesSplit(5), refit=False)
+        options = dict(
+            param_grid={"shift": [0.0, 1.0]},
+            cv=TimeSeriesSplit(5),
+            refit=False,
+            error_score="raise",
+        )
+        alone = GridSearchCV(Slow(), **options).fit(w.X, w.y)
+        search = GridSearchCV(Slow(folder), **options)
         with on_dask(client, w):
             search.fit(w.X, w.y)
-        alone = GridSearchCV(Slow(), grid, cv=TimeSeriesSplit(5), refit=False).fit(w.X, w.y)
+            os.kill(next(iter(client.run(os.getpid).values())), signal.SIGKILL)  # as it ends
         scores = [s.cv_results_["mean_test_score"].tolist() for s in (search, alone)]
         result = {"scores": scores[0], "expected": scores[1], "killed": len(killed)}
         print(json.dumps({**result, "begun": sum(begun(folder).values())}))
