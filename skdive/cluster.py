@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import pickle
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from typing import Any
 from uuid import uuid4
@@ -115,7 +116,18 @@ class _Backend(DaskDistributedBackend):
 
     def submit(self, func: Any, callback: Callable | None = None) -> Any:
         func.items = [(_run, (self.name, _dumps(task, self.objects)), {}) for task in func.items]
-        return super().submit(func, callback)
+        future = super().submit(func, callback)
+
+        def report(done: Future) -> None:
+            if callback is not None and done.exception() is not None:
+                callback(done)
+
+        # joblib would wait for ever for what fails in no worker, such as a task that kills each.
+        future.add_done_callback(report)
+        return future
+
+    def retrieve_result_callback(self, out: Any) -> Any:
+        return super().retrieve_result_callback(out.result() if isinstance(out, Future) else out)
 
 
 def _run(name: str, packed: bytes) -> Any:

@@ -26,13 +26,15 @@ from skdive.cluster import on_dask
 class Slow(RegressorMixin, BaseEstimator):
     """Notes that it began in a file, takes a while, and forecasts the mean of its windows."""
 
-    def __init__(self, folder=None, shift=0.0):
-        self.folder, self.shift = folder, shift
+    def __init__(self, folder=None, shift=0.0, deadly=False):
+        self.folder, self.shift, self.deadly = folder, shift, deadly
 
     def fit(self, X, y):
         if self.folder is not None:
             (Path(self.folder) / f"{os.getpid()}-{uuid4().hex}").touch()
             time.sleep(0.3)
+        if self.deadly and self.shift == 1:  # as a fit that takes too much memory
+            os.kill(os.getpid(), signal.SIGKILL)
         self.mean_ = np.asarray(y).mean(0) + self.shift
         return self
 
@@ -73,7 +75,7 @@ if __name__ == "__main__":
                 process = subprocess.Popen(worker, stderr=subprocess.DEVNULL)
                 stack.callback(process.kill)
             client.wait_for_workers(2, timeout=30)
-        count = 2 if case == "both" else 1
+        count = {"both": 2, "one, without nannies": 1, "each that runs one task": 0}[case]
         threading.Thread(target=kill, args=(folder, count), daemon=True).start()
         options = dict(
             param_grid={"shift": [0.0, 1.0]},
@@ -82,7 +84,7 @@ if __name__ == "__main__":
             error_score="raise",
         )
         alone = GridSearchCV(Slow(), **options).fit(w.X, w.y)
-        search = GridSearchCV(Slow(folder), **options)
+        search = GridSearchCV(Slow(folder, deadly=count == 0), **options)
         with on_dask(client, w):
             search.fit(w.X, w.y)
             os.kill(next(iter(client.run(os.getpid).values())), signal.SIGKILL)  # as it ends

@@ -169,18 +169,26 @@ def test_skdive_does_without_dask():
     assert "ImportError: skdive.cluster needs Dask: pip install 'skdive[dask]'" in run.stderr
 
 
+def lose_workers(case, folder):
+    """Search in a process of its own, which ends even if the search hangs."""
+    command = [sys.executable, HERE / "lose_workers.py", case, folder]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("case", ["one of two", "both", "one of two, without nannies"])
+@pytest.mark.parametrize("case", ["both", "one, without nannies"])
 def test_search_survives_the_loss_of_workers(case, tmp_path):
-    run = subprocess.run(  # a process of its own, so that a search that hangs ends
-        [sys.executable, HERE / "lose_workers.py", case, tmp_path],
-        capture_output=True,
-        text=True,
-        timeout=90,
-    )
+    run = lose_workers(case, tmp_path)
     assert run.returncode == 0, run.stderr
     found = json.loads(run.stdout)
     assert found["killed"] == (2 if case == "both" else 1)
     assert found["begun"] > 10  # tasks, the interrupted ones more than once
     assert np.isfinite(found["expected"]).all()
     assert found["scores"] == found["expected"]
+
+
+@pytest.mark.slow
+def test_task_that_kills_each_worker_ends_the_search(tmp_path):
+    run = lose_workers("each that runs one task", tmp_path)
+    assert run.returncode == 1
+    assert "KilledWorker: Attempted to run task" in run.stderr
