@@ -57,9 +57,7 @@ def main():
     for worker, n in received.items():
         print(f"{worker} received {n / 1e6:.1f} MB")
     series = w.X.base.nbytes / 1e6
-    print(
-        f"sending the series of {series:.1f} MB with each fit: {10 * series:.1f} MB for each worker"
-    )
+    print(f"with the series ({series:.1f} MB) in each of its 10 fits: {10 * series:.1f} MB")
 
 
 if __name__ == "__main__":  # the workers are processes, which import this file
