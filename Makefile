@@ -8,7 +8,7 @@ demo: .venv/extra-plot
 
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
-	for example in examples/*.py; do MPLBACKEND=agg $(BIN)/python $$example || exit 1; done
+	for example in examples/*.py examples/scale/*.py; do MPLBACKEND=agg $(BIN)/python $$example || exit 1; done
 
 lint: .venv/extra-test
 	$(BIN)/ruff check .

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
+from threading import RLock
 from typing import Any
 
 import torch
@@ -22,6 +23,7 @@ from skdive.ridge import ridge_weights
 
 LINEAR_PATH_LR = 0.1  # times lr: it starts at its optimum, and follows the latents slowly
 WEIGHT_DECAY = 0.01
+ONE_FIT = RLock()  # torch has one source of random numbers for all threads of a process
 TERMS = ("cross_entropy", "kl_marginal", "reconstruction", "forecast", "kl_conditional")
 
 
@@ -253,7 +255,7 @@ def fit_net(
         Told about the epochs; training ends where `epoch_ends` returns True.
     """
     device = torch.device(net.device)
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    with ONE_FIT, torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         process.seed(seed)
         net.watcher_, net.process_ = watcher, process
         net.train_split = None if valid is None else predefined_split(valid)

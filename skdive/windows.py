@@ -242,6 +242,11 @@ class Windows:
     def __len__(self) -> int:
         return len(self.starts)
 
+    def __sizeof__(self) -> int:
+        # With the base, so that dask sends large windows to a worker once, not with every task.
+        arrays = (self.base, self.starts, self.columns, self.bounds)
+        return super().__sizeof__() + sum(a.nbytes for a in arrays if isinstance(a, np.ndarray))
+
     def __iter__(self) -> Iterator[np.ndarray]:
         return (self._values(start) for start in self.starts)
 

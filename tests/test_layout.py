@@ -24,6 +24,7 @@ PLAN = {
     "windows": (1, {"numpy"}),
     "series": (2, ARRAYS),
     "sliding": (3, ARRAYS),
+    "cluster": (4, {"cloudpickle", "distributed", "joblib", "numpy"}),
     "factors": (1, ARRAYS),
     "layers": (2, {"torch"}),
     "losses": (3, {"torch"}),
