@@ -1,15 +1,13 @@
-"""Run the benchmarks: a set of them, which writes its table for the documentation, or single ones.
+"""Run benchmarks: a set, whose table goes into the documentation, or single cases.
 
-    python benchmarks/run.py                        # the cases
     python benchmarks/run.py cpu                    # a set; writes docs/benchmarks/cpu.txt
-    python benchmarks/run.py step-cpu predict-one   # single cases; print only
+    python benchmarks/run.py step-cpu predict-one   # single cases; only prints
 
-Two things are compared in one run, in turn, so that what else the machine does hits both. Times
+Two things are compared in one run, in turn, so that what else the machine does hits both: times
 depend on the machine, ratios hardly do.
 """
 
 import argparse
-import sys
 import warnings
 from pathlib import Path
 
@@ -18,7 +16,6 @@ import memory
 import peers
 import scaling
 import speed
-import torch
 from compare import machine, print_row, write_table
 
 TABLES = Path(__file__).parents[1] / "docs" / "benchmarks"
@@ -39,8 +36,9 @@ SETS = {
         scaling.scale_lookback,
     ],
     "long": [memory.memory_search_all, scaling.scale_windows_far],
-    "peers": [peers.neuralforecast, peers.darts],
-    "gpu": [gpu.busy, gpu.against_cpu],
+    "neuralforecast": [peers.neuralforecast],
+    "darts": [peers.darts],
+    "gpu": [gpu.gpu_busy, gpu.gpu_speed],
 }
 CASES = {case.__name__.replace("_", "-"): case for cases in SETS.values() for case in cases}
 
@@ -48,13 +46,11 @@ CASES = {case.__name__.replace("_", "-"): case for cases in SETS.values() for ca
 def main():
     """Run what the command line names."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("names", nargs="*", choices=[*SETS, *CASES], metavar="set or case")
+    choices = [*SETS, *CASES]
+    parser.add_argument(
+        "names", nargs="+", choices=choices, metavar="name", help=", ".join(choices)
+    )
     names = parser.parse_args().names
-    if not names:
-        for name, cases in SETS.items():
-            print(f"{name}: {', '.join(n for n, case in CASES.items() if case in cases)}")
-    elif {"gpu", "busy", "against-cpu"} & set(names) and not torch.cuda.is_available():
-        sys.exit("no CUDA device: the GPU cases need one.")
     warnings.simplefilter("ignore")
     print(machine())
     for name in names:
@@ -63,7 +59,7 @@ def main():
             for row in case():
                 print_row(row)
                 rows.append(row)
-        if name in SETS and rows:
+        if name in SETS:
             write_table(TABLES / f"{name}.txt", rows)
 
 

@@ -12,7 +12,6 @@ from skorch import NeuralNet
 from skdive import DeepDIVEForecaster, sliding_windows
 from skdive.batches import Batch
 from skdive.datasets import load_pjm
-from skdive.model import DeepDIVE
 from skdive.training import LINEAR_PATH_LR, WEIGHT_DECAY, Objective
 
 LR = 0.002
