@@ -33,7 +33,7 @@ bench-peers: bench-neuralforecast bench-darts
 bench-%:
 	test -x .venv-$*/bin/python || $(PYTHON) -m venv .venv-$*
 	grep -E '^(torch|skorch)==' constraints.txt > .venv-$*/constraints.txt
-	.venv-$*/bin/python -m pip install --quiet -c .venv-$*/constraints.txt -e . $(if $(filter darts,$*),u8darts[torch],$*)
+	.venv-$*/bin/python -m pip install --quiet -c .venv-$*/constraints.txt -e . $(if $(filter darts,$*),'u8darts[torch]',$*)
 	OMP_NUM_THREADS=2 .venv-$*/bin/python benchmarks/run.py $*
 
 # One .venv, which grows by the extra that a target wants and follows the pinned versions.
