@@ -151,13 +151,13 @@ def throughput():
         yield ratio_row(f"training, {s.size}", against, seconds, ">= 2", rate=s.n)
 
 
-def random_model(n, lookback=168, n_channels=7, horizon=24, **options):
+def random_model(n, lookback=168, n_channels=7, horizon=24):
     """Windows of noise, and a forecaster fitted to a few of them."""
     noise = np.random.default_rng(0).standard_normal((n + lookback + horizon - 1, n_channels))
     w = sliding_windows(noise.astype(np.float32), lookback, horizon)
     few = w[:512]
     labels = np.arange(512) % 24
-    model = DeepDIVEForecaster(max_epochs=1, early_stopping=False, **options)
+    model = DeepDIVEForecaster(max_epochs=1, early_stopping=False)
     return w, model.fit(few.X, few.y, marginals=labels)
 
 
