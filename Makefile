@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: demo test lint docs clean
+.PHONY: demo test lint docs bench bench-long bench-gpu bench-peers clean
 demo: .venv/extra-plot
 	$(BIN)/python examples/plot_01_forecast.py
 
@@ -18,6 +18,24 @@ lint: .venv/extra-test
 docs: .venv/extra-docs
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
 
+# Ratios to alternatives that are measured in the same run; the tables go into docs/benchmarks/.
+bench: .venv/extra-bench
+	OMP_NUM_THREADS=2 $(BIN)/python benchmarks/run.py cpu
+
+bench-long: .venv/extra-bench
+	OMP_NUM_THREADS=2 $(BIN)/python benchmarks/run.py long
+
+bench-gpu: .venv/extra-bench
+	$(BIN)/python benchmarks/run.py gpu
+
+# Each in an environment of its own: their requirements exclude each other.
+bench-peers: bench-neuralforecast bench-darts
+bench-%:
+	test -x .venv-$*/bin/python || $(PYTHON) -m venv .venv-$*
+	grep -E '^(torch|skorch)==' constraints.txt > .venv-$*/constraints.txt
+	.venv-$*/bin/python -m pip install --quiet -c .venv-$*/constraints.txt -e . $(if $(filter darts,$*),'u8darts[torch]',$*)
+	OMP_NUM_THREADS=2 .venv-$*/bin/python benchmarks/run.py $*
+
 # One .venv, which grows by the extra that a target wants and follows the pinned versions.
 .venv/extra-%: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -25,4 +43,4 @@ docs: .venv/extra-docs
 	touch $@
 
 clean:
-	rm -rf .venv docs/_build docs/auto_examples .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-* docs/_build docs/auto_examples .mypy_cache .pytest_cache .ruff_cache
