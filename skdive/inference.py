@@ -85,6 +85,8 @@ class LatentModel(TransformerMixin, BaseEstimator):
         module = self._module
         weights = module.conditional.log_scale_x
         x = standardise(windows, self._scale_x, weights.dtype, weights.device)
+        if undo is not None:
+            mean, std = (weights.new_tensor(values).unsqueeze(1) for values in undo)
         for begin in range(0, len(windows), x.chunk):
             rows = slice(begin, min(begin + x.chunk, len(windows)))
             with torch.inference_mode():
@@ -94,10 +96,9 @@ class LatentModel(TransformerMixin, BaseEstimator):
                     for e in extras
                 ]
                 found = function(module, norm_windows(x.take(index)), *chosen)
-                arrays = [tensor.cpu().numpy() for tensor in found]
-            if undo is not None:
-                arrays = [undo.undo(array.swapaxes(1, 2)) for array in arrays]
-            yield rows, arrays
+                if undo is not None:  # (n, channel, time)
+                    found = [torch.addcmul(mean, t, std).transpose(1, 2) for t in found]
+                yield rows, [tensor.cpu().numpy() for tensor in found]
 
     def _collect(
         self, windows: Windows, function: Callable, *extras: Any, **options: Any

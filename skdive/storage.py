@@ -67,7 +67,8 @@ def read(base: Any, rows: np.ndarray, columns: np.ndarray | None = None) -> np.n
 
 def runs(starts: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
     """Rows that windows cover, as stretches from `begins[i]` to `ends[i]`, in order."""
-    starts = np.unique(starts)
+    if (np.diff(starts) < 0).any():  # in order they mostly are
+        starts = np.unique(starts)
     holes = np.flatnonzero(np.diff(starts) > length)
     begins = starts[np.concatenate([[0], holes + 1])]
     return begins, starts[np.concatenate([holes, [len(starts) - 1]])] + length
