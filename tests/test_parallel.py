@@ -2,7 +2,6 @@
 
 import multiprocessing
 import pickle
-import re
 import socket
 import subprocess
 import sys
@@ -147,7 +146,6 @@ def test_all_processes_stop_where_one_is_asked_to(launched):
 def test_other_data_in_other_processes(launched):
     for found in launched[0]:
         assert "every process must be given all the data" in found["error"]
-        assert re.search(r"have \[(\d+), (?!\1)\d+", found["error"])  # two different numbers
 
 
 @pytest.mark.slow
