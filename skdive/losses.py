@@ -10,7 +10,7 @@ import math
 import torch
 from torch import Tensor
 
-from skdive.layers import Gaussian
+from skdive.layers import Gaussian, squared_distances
 
 
 def gaussian_nll(target: Tensor, mean: Tensor, log_scale: Tensor, over: tuple[int, ...]) -> Tensor:
@@ -59,7 +59,7 @@ def kernel_kl(q: Gaussian, centres: Tensor, scales: Tensor) -> Tensor:
     and isotropic Gaussians around centres (factor, class, dim) with scales (factor, class).
     """
     dim = centres.shape[-1]
-    squared = (q.mean.unsqueeze(2) - centres).square().sum(-1)
+    squared = squared_distances(q.mean, centres)
     spread = q.scale.square().sum(-1, keepdim=True)
     entropy = q.scale.log().sum(-1, keepdim=True)  # up to a constant
     return (squared + spread) * (0.5 / scales.square()) + dim * (scales.log() - 0.5) - entropy
