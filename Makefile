@@ -2,13 +2,17 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: demo test lint docs bench bench-long bench-gpu bench-peers clean
+.PHONY: demo test test-gpu lint docs bench bench-long bench-gpu bench-peers clean
 demo: .venv/extra-plot
 	$(BIN)/python examples/plot_01_forecast.py
 
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 	for example in examples/*.py examples/scale/*.py; do MPLBACKEND=agg $(BIN)/python $$example || exit 1; done
+
+test-gpu: .venv/extra-test
+	$(BIN)/python -c "import torch; assert torch.cuda.is_available(), 'there is no CUDA device'"
+	$(BIN)/python -m pytest -m gpu tests/test_gpu.py
 
 lint: .venv/extra-test
 	$(BIN)/ruff check .

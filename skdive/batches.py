@@ -126,8 +126,9 @@ class DeviceWindows:
 
     def take(self, index: Tensor, channels: Tensor | None = None) -> Tensor:
         """Gather windows, (batch, channel, length), of all channels or only some."""
-        offsets = self._channels if channels is None else self._channels[channels]
-        rows = self.starts[index.to(self.starts.device)].unsqueeze(1) + offsets
+        host = self.starts.device  # or the device, where the values are there
+        offsets = self._channels if channels is None else self._channels[channels.to(host)]
+        rows = self.starts[index.to(host)].unsqueeze(1) + offsets
         runs = self._runs.index_select(0, rows.flatten())
         return runs.view(len(index), -1, self.length).to(self.device)
 
