@@ -271,6 +271,7 @@ def test_an_encoder_and_futures_from_elsewhere(values, store, nothing_fits):
         assert_array_equal(one, expected, strict=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["npy", "zarr"])
 def test_cross_validation_in_other_processes(values, store, kind):
     def scores(base, n_jobs):
@@ -355,6 +356,7 @@ for open_series in (
 """
 
 
+@pytest.mark.slow
 def test_a_mapped_file_that_shrinks_does_not_end_the_process(tmp_path):
     path = str(tmp_path / "series.npy")
     np.save(path, np.random.default_rng(0).normal(size=(865, 3)).astype(np.float32))
