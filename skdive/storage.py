@@ -59,9 +59,9 @@ def read(base: Any, rows: np.ndarray, columns: np.ndarray | None = None) -> np.n
     if isinstance(base, np.ndarray):
         _check_file(base)
         return base[rows] if columns is None else base[rows[..., None], columns]
-    unique, inverse = np.unique(rows, return_inverse=True)  # one request, each chunk read once
-    values = _read(base, unique)
-    return (values if columns is None else values[:, columns])[inverse.reshape(rows.shape)]
+    values = _read(base, rows.ravel())  # one request, in which zarr reads each chunk once
+    values = values if columns is None else values[:, columns]
+    return values.reshape(*rows.shape, values.shape[1])
 
 
 def runs(starts: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
@@ -98,7 +98,7 @@ def all_finite(values: np.ndarray) -> bool:
 
 
 def _read(base: Any, rows: slice | np.ndarray) -> np.ndarray:
-    """Read rows that increase; a slice of an ndarray is not copied."""
+    """Read rows; a slice of an ndarray is not copied."""
     if isinstance(base, np.ndarray):
         _check_file(base)
         return base[rows]

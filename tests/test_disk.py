@@ -245,6 +245,8 @@ def test_a_forecaster_from_disk_is_bitwise_that_from_memory(
         hours = pd.DataFrame({"hour": np.arange(len(w)) % 3})
         model = DeepDIVEForecaster(**SMALL).fit(train.X, train.y, hours[: len(train)])
         terms = model.score_samples(test.X, test.y, return_terms=True)
+        pair = model.score_samples(test.X[[7, 2]], test.y[[7, 2]])
+        np.testing.assert_allclose(pair, terms["elbo"][[7, 2]], rtol=1e-4)
         history = [model.net_.history[:, f"{part}_loss"] for part in ("train", "valid")]
         found = [model.predict(test.X), model.predict(test.X, hours[: len(test)]), *history]
         found += [model.transform(test.X), model.reconstruct(test.X), *terms.values()]
