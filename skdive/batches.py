@@ -82,7 +82,7 @@ class DeviceWindows:
     ) -> DeviceWindows:
         """Standardise the rows of the base that the windows cover, and put them on the device."""
         begins, ends = runs(windows.starts, windows.length)
-        before = np.cumsum([0, *(ends - begins)])  # rows of the stretches before each
+        before = np.append(0, np.cumsum(ends - begins))  # rows of the stretches before each
         values = torch.empty(windows.n_channels, before[-1], dtype=dtype)
         columns = slice(None) if windows.columns is None else windows.columns
         done = 0

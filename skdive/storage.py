@@ -14,7 +14,6 @@ import numpy as np
 VALUES = 1 << 20  # of a series that are read at a time: 8 MB of float64
 LARGE = 1 << 28  # bytes; a larger series that lies on disk is not copied into memory
 
-
 _mapped: WeakValueDictionary[tuple, np.memmap] = WeakValueDictionary()  # by `map_file`
 
 
@@ -60,15 +59,14 @@ def read(base: Any, rows: np.ndarray, columns: np.ndarray | None = None) -> np.n
     if isinstance(base, np.ndarray):
         _check_file(base)
         return base[rows] if columns is None else base[rows[..., None], columns]
-    unique, inverse = np.unique(rows, return_inverse=True)  # one request, each chunk read once
-    values = _read_sorted(base, unique)
-    return (values if columns is None else values[:, columns])[inverse.reshape(rows.shape)]
+    values = _read(base, rows.ravel())  # one request, in which zarr reads each chunk once
+    values = values if columns is None else values[:, columns]
+    return values.reshape(*rows.shape, values.shape[1])
 
 
 def runs(starts: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
     """Rows that windows cover, as stretches from `begins[i]` to `ends[i]`, in order."""
-    if (np.diff(starts) < 0).any():  # in order they mostly are
-        starts = np.unique(starts)
+    starts = np.sort(starts)
     holes = np.flatnonzero(np.diff(starts) > length)
     begins = starts[np.concatenate([[0], holes + 1])]
     return begins, starts[np.concatenate([holes, [len(starts) - 1]])] + length
@@ -76,15 +74,20 @@ def runs(starts: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
 
 def chunks(base: Any, begins: Any, ends: Any) -> Iterator[np.ndarray]:
     """Read stretches of rows from end to end, about `VALUES` values at a time."""
-    before = np.cumsum([0, *np.subtract(ends, begins)])  # rows before each stretch, and of all
+    before = np.append(0, np.cumsum(np.subtract(ends, begins)))  # rows in earlier stretches
     shift, total = np.subtract(begins, before[:-1]), int(before[-1])
     step = max(1, VALUES // base.shape[1])
     # A chunk of zarr is decompressed whole: as many steps at once as it has.
     many = step * (ceil(base.chunks[0] / step) if is_zarr(base) else 1)
     for first in range(0, total, many):
-        numbers = np.arange(first, min(first + many, total))
-        rows = numbers + shift[before.searchsorted(numbers, side="right") - 1]
-        values = _read_sorted(base, rows)
+        last = min(first + many, total)
+        one, other = before.searchsorted([first, last - 1], side="right") - 1
+        if one == other:
+            values = _read(base, slice(int(first + shift[one]), int(last + shift[one])))
+        else:
+            numbers = np.arange(first, last)
+            stretch = before.searchsorted(numbers, side="right") - 1
+            values = _read(base, numbers + shift[stretch])
         yield from (values[i : i + step] for i in range(0, len(values), step))
 
 
@@ -94,15 +97,13 @@ def all_finite(values: np.ndarray) -> bool:
         return bool(np.isfinite(values.min()) and np.isfinite(values.max()))
 
 
-def _read_sorted(base: Any, rows: np.ndarray) -> np.ndarray:
-    """Read rows that increase, without a copy where they are consecutive rows of an ndarray."""
-    first, last = (int(rows[0]), int(rows[-1])) if len(rows) else (0, -1)
-    selected = slice(first, last + 1) if last - first + 1 == len(rows) else rows
+def _read(base: Any, rows: slice | np.ndarray) -> np.ndarray:
+    """Read rows; a slice of an ndarray is not copied."""
     if isinstance(base, np.ndarray):
         _check_file(base)
-        return base[selected]
-    values = np.asarray(base.oindex[selected] if is_zarr(base) else base[selected])
-    if is_zarr(base):  # looked for after the data, which it outlives if it is there
+        return base[rows]
+    values = np.asarray(base.oindex[rows] if is_zarr(base) else base[rows])
+    if is_zarr(base):  # looked for after the data: what is there then was there before
         _check_zarr(base)
     return values
 

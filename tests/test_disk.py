@@ -245,6 +245,8 @@ def test_a_forecaster_from_disk_is_bitwise_that_from_memory(
         hours = pd.DataFrame({"hour": np.arange(len(w)) % 3})
         model = DeepDIVEForecaster(**SMALL).fit(train.X, train.y, hours[: len(train)])
         terms = model.score_samples(test.X, test.y, return_terms=True)
+        pair = model.score_samples(test.X[[7, 2]], test.y[[7, 2]])
+        np.testing.assert_allclose(pair, terms["elbo"][[7, 2]], rtol=1e-4)
         history = [model.net_.history[:, f"{part}_loss"] for part in ("train", "valid")]
         found = [model.predict(test.X), model.predict(test.X, hours[: len(test)]), *history]
         found += [model.transform(test.X), model.reconstruct(test.X), *terms.values()]
@@ -271,6 +273,7 @@ def test_an_encoder_and_futures_from_elsewhere(values, store, nothing_fits):
         assert_array_equal(one, expected, strict=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["npy", "zarr"])
 def test_cross_validation_in_other_processes(values, store, kind):
     def scores(base, n_jobs):
@@ -355,6 +358,7 @@ for open_series in (
 """
 
 
+@pytest.mark.slow
 def test_a_mapped_file_that_shrinks_does_not_end_the_process(tmp_path):
     path = str(tmp_path / "series.npy")
     np.save(path, np.random.default_rng(0).normal(size=(865, 3)).astype(np.float32))

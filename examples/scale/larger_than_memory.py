@@ -66,8 +66,8 @@ def fit(series):
 
 # %%
 # The peak before the fits is that of Python and torch. The peak of the mapped file includes those
-# of its pages that the system keeps while there is memory to spare, and takes back when there is
-# none.
+# of its pages that the system keeps while there is memory to spare; it takes them back when there
+# is none.
 with tempfile.TemporaryDirectory() as folder:
     write(Path(folder))
     print(f"the series: {np.prod(shape) * 4 / 1e6:.0f} MB; peak before the fits: {peak():.0f} MB")
