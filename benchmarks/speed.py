@@ -69,13 +69,13 @@ def two_optimisers(module):
 
 def phases(module, objective, optimisers, batch):
     """A step of both phases with a batch, in plain torch; returns the loss."""
-    total, b = 0.0, None
+    total = 0.0
     for phase, optimiser in optimisers.items():
-        losses = objective(module, batch, phase, True, b)
+        losses = objective(module, batch, phase, training=True)
         losses.total.backward()
         optimiser.step()
         optimiser.zero_grad()
-        total, b = total + losses.total.detach(), losses.b
+        total = total + losses.total.detach()
     return total
 
 

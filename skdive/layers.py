@@ -81,23 +81,24 @@ class WindowEncoder(nn.Module):
 
     A linear map over time that all channels share, a linear map of channels to a few groups, and a
     residual block. Together the two maps are a linear map of the whole window of low rank, without
-    a weight for each pair of time step and channel. Levels and scales join after them.
+    a weight for each pair of time step and channel. Level and scale count as two more steps.
     """
 
     def __init__(self, lookback: int, n_channels: int, width: int, dropout: float):
         super().__init__()
         groups, rank = min(n_channels, MAX_GROUPS), width // 2
         self.hide = ChannelDropout(0.3 if dropout else 0.0)
-        self.over_time = nn.Linear(lookback, rank, bias=False)
+        self.over_time = nn.Linear(lookback + 2, rank)
         self.over_channels = channel_map(n_channels, groups)
-        self.mix = nn.Linear((rank + 2) * groups, width)
+        self.mix = nn.Linear(rank * groups, width)
         self.dropout = nn.Dropout(dropout)
         self.block = ResidualBlock(width)
 
     def forward(self, window: NormedWindow) -> Tensor:
-        shape = self.hide(self.over_time(window.values))  # hidden where it is short
+        of_steps, of_place = self.over_time.weight.split([window.x.shape[2], 2], dim=1)
+        shape = self.hide(linear(window.values, of_steps))  # hidden where it is short
         place = torch.stack([window.level, window.scale.log()], dim=2)
-        h = self.over_channels(torch.cat([shape, place], dim=2))  # (batch, group, rank + 2)
+        h = self.over_channels(shape + linear(place, of_place, self.over_time.bias))
         return self.block(self.dropout(self.mix(h.flatten(1))))  # (batch, width)
 
 

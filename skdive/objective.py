@@ -26,7 +26,6 @@ class Losses(NamedTuple):
 
     total: Tensor  # what the phase minimises
     terms: dict[str, Tensor]
-    b: Tensor  # the marginal latents that were used
 
 
 class Objective(nn.Module):
@@ -47,26 +46,17 @@ class Objective(nn.Module):
         super().__init__()
         self.nll, self.beta = LIKELIHOODS[likelihood], beta
 
-    def forward(
-        self,
-        module: DeepDIVE,
-        batch: Batch,
-        phase: str,
-        training: bool = False,
-        b: Tensor | None = None,
-    ) -> Losses:
+    def forward(self, module: DeepDIVE, batch: Batch, phase: str, training: bool = False) -> Losses:
         """The loss that a phase minimises, as means over the batch.
 
         Latents are samples in training, else means. In training the heads see a share of the
-        labels as prototypes, so that they can be told labels when they predict. The conditional
-        phase takes `b` as an earlier phase of the batch has left it, if there was one.
+        labels as prototypes, so that they can be told labels when they predict.
         """
         window, codes, y = batch
         terms: dict[str, Tensor] = {}
-        if b is None or phase != "conditional":
-            with torch.set_grad_enabled(training and phase != "conditional"):
-                q_b = module.infer_marginals(window)
-                b = q_b.sample() if training else q_b.mean
+        with torch.set_grad_enabled(training and phase != "conditional"):
+            q_b = module.infer_marginals(window)
+            b = q_b.sample() if training else q_b.mean
         if phase != "conditional":
             rbf = module.marginal.rbf
             kl = marginal_kl_bound(kernel_kl(q_b, rbf.centres, rbf.scales), rbf.log_priors, codes)
@@ -87,7 +77,7 @@ class Objective(nn.Module):
             if y_nll is not None:
                 terms["forecast"] = y_nll
             terms["kl_conditional"] = conditional_kl(q_a).mean()
-        return Losses(self.total(terms, window.x if y is None else y), terms, b.detach())
+        return Losses(self.total(terms, window.x if y is None else y), terms)
 
     def likelihood(
         self,

@@ -97,19 +97,13 @@ class InterleavedNet(NeuralNet):
         return _Epochs(dataset, size, training, self.process_)
 
     def train_step(self, batch: Rows, **fit_params: Any) -> dict[str, Any]:
-        """One step in each phase that the batch goes through.
-
-        Gradients add up over the parts of the batch; what a part's marginal phase has inferred, its
-        conditional phase uses.
-        """
+        """One step in each phase, whose gradients add up over the parts of the batch."""
         found: list[tuple[str, float, Losses]] = []
-        inferred: dict[int, Tensor] = {}
         device_type = batch.index.device.type
         for phase in self.phases_:
-            for i, (part, share) in enumerate(batch.parts()):
+            for part, share in batch.parts():
                 with torch.autocast(device_type, torch.bfloat16, enabled=self.autocast):
-                    losses = self.objective_(self.live_, part, phase, True, inferred.get(i))
-                inferred[i] = losses.b
+                    losses = self.objective_(self.live_, part, phase, training=True)
                 (share * losses.total).backward()
                 found.append((f"loss_{phase}", share * len(batch), losses))
             self.process_.average_gradients(self.live_.parameters(), len(batch))

@@ -31,11 +31,11 @@ def test_autocast_computes_the_steps_in_bfloat16_and_all_else_in_full(data, monk
     seen = {True: set(), False: set()}
     forward = Objective.forward
 
-    def watched(self, module, batch, phase, training=False, b=None):
+    def watched(self, module, batch, phase, training=False):
         module.conditional.tokens[0].register_forward_hook(
             lambda _, __, output: seen[training].add(output.dtype)
         )
-        return forward(self, module, batch, phase, training, b)
+        return forward(self, module, batch, phase, training)
 
     plain = fit(data)
     with monkeypatch.context() as patch:
