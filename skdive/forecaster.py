@@ -282,12 +282,8 @@ class DeepDIVEForecaster(RegressorMixin, BaseDeepDIVE):
         """
         check_is_fitted(self)
         windows = self._windows(X)
-        codes = self._codes(marginals, len(windows))
-
-        def forecast(module: Any, window: NormedWindow, codes: Tensor) -> list[Tensor]:
-            return [module(window, codes)]
-
-        (y,) = self._collect(windows, forecast, codes, undo=self._scale_y)
+        known = [] if marginals is None else [self._codes(marginals, len(windows))]
+        (y,) = self._collect(windows, _forecast, *known, undo=self._scale_y)
         if self._y_ndim == 3:
             return y
         y = y.ravel() if self._y_ndim == 1 else y.reshape(len(y), -1)
@@ -320,11 +316,8 @@ class DeepDIVEForecaster(RegressorMixin, BaseDeepDIVE):
         weight = np.ones(len(windows)) if sample_weight is None else np.asarray(sample_weight)
         check_consistent_length(range(len(windows)), weight)
 
-        def forecast(module: Any, window: NormedWindow) -> list[Tensor]:
-            return [module(window)]
-
         r2 = RunningR2(centre=self._scale_y.mean)
-        for rows, (y_pred,) in self._map(windows, forecast, undo=self._scale_y):
+        for rows, (y_pred,) in self._map(windows, _forecast, undo=self._scale_y):
             y_true = np.asarray(futures[rows]).reshape(y_pred.shape)
             r2.add(y_true, y_pred, weight[rows])
         return r2.result()
@@ -378,3 +371,7 @@ class DeepDIVEForecaster(RegressorMixin, BaseDeepDIVE):
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
         return tags
+
+
+def _forecast(module: Any, window: NormedWindow, *codes: Tensor) -> list[Tensor]:
+    return [module(window, *codes)]

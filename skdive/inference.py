@@ -55,9 +55,6 @@ class LatentModel(TransformerMixin, BaseEstimator):
 
     def _codes(self, marginals: Any, n: int) -> Tensor:
         """Codes of labels, -1 where they are unknown."""
-        if marginals is None:
-            shape = (n, len(self.factor_names_))
-            return torch.full(shape, -1, dtype=torch.long)
         if not self.factor_names_:
             raise ValueError(
                 f"marginals were given, but this {type(self).__name__} was fitted without any."
