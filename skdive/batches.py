@@ -16,7 +16,7 @@ from skdive.parallel import Process
 from skdive.storage import chunks, runs, stays_on_disk
 from skdive.windows import Windows
 
-CHUNK = {"cpu": 1 << 19, "cuda": 1 << 24}  # values of windows that are computed at a time
+CHUNK = {"cpu": 1 << 20, "cuda": 1 << 24}  # values of windows that are computed at a time
 
 
 class Batch(NamedTuple):
@@ -264,9 +264,9 @@ class Rows:
 
     def __init__(self, data: WindowBatches, index: Tensor, counts: bool = True):
         self.data, self.index, self.counts = data, index, counts
-        fits = len(index) <= data.x.chunk
-        # Half a chunk: a step keeps what the backward pass needs.
-        self._parts = (index,) if fits else index.split(max(1, data.x.chunk // 2))
+        # Less than a forecast takes at a time: a step keeps what the backward pass needs.
+        fits = len(index) <= max(1, data.x.chunk // 2)
+        self._parts = (index,) if fits else index.split(max(1, data.x.chunk // 4))
         self._whole = data.take(index) if fits else None
 
     def __len__(self) -> int:

@@ -93,7 +93,7 @@ class InterleavedNet(NeuralNet):
 
     def get_iterator(self, dataset: WindowBatches, training: bool = False) -> Any:
         """Rows whose windows are gathered on the device; evaluation takes larger batches."""
-        size = self.batch_size if training else dataset.x.chunk * self.process_.size
+        size = self.batch_size if training else max(1, dataset.x.chunk // 2) * self.process_.size
         return _Epochs(dataset, size, training, self.process_)
 
     def train_step(self, batch: Rows, **fit_params: Any) -> dict[str, Any]:

@@ -350,7 +350,7 @@ def test_a_batch_in_parts_makes_the_same_step(data, monkeypatch, schedule):
     monkeypatch.setattr("skdive.objective.KNOWN_SHARE", 0.0)
     options = dict(dropout=0.0, max_epochs=2, early_stopping=False)
     whole = fit(data, Interleaving(schedule), **options)
-    monkeypatch.setitem(CHUNK, "cpu", 5 * 8 * 2)  # five windows at a time
+    monkeypatch.setitem(CHUNK, "cpu", 20 * 8 * 2)  # a step takes five windows at a time
     parts = fit(data, Interleaving(schedule), **options)
 
     for one, other in zip(whole.net_.history, parts.net_.history, strict=True):
