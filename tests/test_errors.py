@@ -34,7 +34,7 @@ BAD_DATA = {
     "continuous label": ({"marginals": X[:, 0]}, "KBinsDiscretizer"),
     "labels too short": ({"marginals": LABELS[:9]}, "9 rows, but there are 30"),
     "X_val alone": ({"X_val": X}, "X_val needs y_val"),
-    "y_val alone": ({"y_val": Y}, "belong to X_val"),
+    "y_val alone": ({"y_val": Y}, "belongs to X_val"),
     "other horizon": ({"X_val": X, "y_val": Y[:, :1]}, "1 steps of 1 targets, but 2 steps"),
 }
 
