@@ -38,7 +38,8 @@ class VAEForecaster(WindowForecaster):
     likelihood : {"laplace", "gaussian"}, default="laplace"
         Noise of reconstruction and forecast: absolute or squared errors.
     beta : float, default=1.0
-        Weight of the KL divergence. 1 is that of the evidence lower bound.
+        Weight of the KL divergence; 1 gives a nat of it the weight of a nat of the forecast, as in
+        the evidence lower bound.
     max_epochs : int, default=20
         Passes over the training data, at most.
     lr : float, default=0.002
@@ -86,9 +87,12 @@ class VAEForecaster(WindowForecaster):
 
     Notes
     -----
-    As in `DeepDIVEForecaster`, the loss counts per value of the forecast, where a reconstructed
-    value has weight 0.2. It is that of DeepDIVE-(a), which is `DeepDIVEForecaster` without
-    marginals, whose `beta` is 0.1: with the same `beta` both are the same model.
+    The loss is that of `DeepDIVEForecaster`, per value of the forecast: the mean over the forecast
+    values, 0.2 times the mean over the reconstructed values, and the divergence over the number of
+    forecast values. Where a window is longer than its future, the reconstruction weighs less than in
+    the bound of both, and a full `beta` leaves little in the latent. DeepDIVE-(a), which is
+    `DeepDIVEForecaster` without marginals, has a `beta` of 0.1: with equal `beta` both are the same
+    model.
 
     References
     ----------
@@ -270,8 +274,7 @@ class BetaTCVAEForecaster(VAEForecaster):
 
     Notes
     -----
-    Among the windows of a batch each latent is compared with the posteriors of all. The loss counts
-    per value of the forecast, as that of `VAEForecaster`, and so do the three parts.
+    The loss is that of `VAEForecaster`, with the three parts in place of the divergence.
 
     References
     ----------

@@ -139,7 +139,7 @@ class LatentModel(TransformerMixin, BaseEstimator):
         blocks = (module.n_factors, module.marginal_dim)
         split = blocks[0] * blocks[1]
         with torch.inference_mode():
-            z = torch.as_tensor(Z, dtype=weights.dtype, device=weights.device)
+            z = torch.tensor(Z, dtype=weights.dtype, device=weights.device)
             x = module.decode(z[:, :split].unflatten(1, blocks), z[:, split:]).cpu().numpy()
         return self._in_shape_of_x(self._scale_x.undo(x.swapaxes(1, 2))).astype(Z.dtype, copy=False)
 

@@ -126,7 +126,7 @@ def kl_parts(q: Gaussian, z: Tensor, n: int) -> tuple[Tensor, Tensor, Tensor]:
     """
     pairs = gaussian_log_density(z.unsqueeze(1), q.mean, q.scale)  # (of z_i, by x_j, dim)
     log_share = -math.log(n * len(z))
-    own = pairs.diagonal(dim1=0, dim2=1).sum(0)
+    own = gaussian_log_density(z, q.mean, q.scale).sum(1)
     together = pairs.sum(2).logsumexp(1) + log_share
     apart = (pairs.logsumexp(1) + log_share).sum(1)
     prior = gaussian_log_density(z, torch.zeros_like(z), torch.ones_like(z)).sum(1)

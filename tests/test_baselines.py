@@ -137,8 +137,8 @@ def test_beta_presses_the_divergence(w):
         model = make(beta=beta, max_epochs=15, lr=0.01, early_stopping=False).fit(w.X, w.y)
         return -model.score_samples(w.X, return_terms=True)["kl_conditional"].mean()
 
-    free, bound, pressed = divergence(0.0), divergence(1.0), divergence(50.0)
-    assert pressed < 0.1 < bound < free
+    free, weighed, pressed = divergence(0.0), divergence(0.03), divergence(50.0)
+    assert pressed < 0.01 < 0.1 < weighed < 0.5 * free
 
 
 @pytest.mark.parametrize("Estimator", BASELINES)
@@ -205,9 +205,8 @@ def test_a_compiled_fit_is_as_good(w):
 
 
 def test_a_batch_is_enough_windows_to_compare(w):
-    for size, message in [(1, "batch_size must be at least 2, 2 for each process, got 1")]:
-        with pytest.raises(ValueError, match=message):
-            make(BetaTCVAEForecaster, batch_size=size).fit(w.X, w.y)
+    with pytest.raises(ValueError, match="batch_size must be at least 2, 2 for each process, got"):
+        make(BetaTCVAEForecaster, batch_size=1).fit(w.X, w.y)
     make(BetaTCVAEForecaster, batch_size=2, max_epochs=1).fit(w.X[:20], w.y[:20])
 
 
