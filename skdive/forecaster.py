@@ -95,7 +95,13 @@ class DeepDIVEForecaster(WindowForecaster, BaseDeepDIVE):
     See Also
     --------
     DeepDIVEEncoder : Embeds windows for a classifier.
+    VAEForecaster, BetaTCVAEForecaster : Baselines on the same network.
     sliding_windows : Makes X, y and marginals from series.
+
+    Notes
+    -----
+    The ablations of the paper are settings: `fit` without marginals is DeepDIVE-(a), conditional
+    latents only, and `conditional_dim=0` is DeepDIVE-(b), marginal latents only.
 
     References
     ----------
