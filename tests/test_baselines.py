@@ -359,6 +359,8 @@ def test_noise_has_the_learned_scales(w, likelihood, factor):
     assert_allclose(y.mean(-1).reshape(2, 12), model.predict(w.X[:2]), atol=0.5)
     scales = np.exp(np.linspace(-2, 1, 6))[:, None] * units
     assert_allclose(y.std(-1), np.broadcast_to(scales, (2, 6, 2)), rtol=0.1)
+    between = np.corrcoef((y - y.mean(-1, keepdims=True)).reshape(24, -1))
+    assert np.abs(between - np.eye(24)).max() < 0.1  # windows, steps and targets are independent
     peak = np.abs(y - y.mean(-1, keepdims=True)) < 0.2 * y.std(-1, keepdims=True)
     expected = {"gaussian": 0.1585, "laplace": 1 - np.exp(-0.2 * 2**0.5)}[likelihood]
     assert peak.mean() == pytest.approx(expected, abs=0.01)
@@ -377,8 +379,10 @@ def test_samples_of_the_future_are_those_of_the_latents(w, likelihood):
         a = torch.distributions.Normal(*module.infer_conditional(window, b)).sample()
         expected = module.heads(window, b, a).forecast.numpy().swapaxes(1, 2)
     expected = model._scale_y.undo(expected).reshape(4000, 12)
-    found = model.sample_y(w.X[5:6], 4000, random_state=0)[0].T
+    found, again = model.sample_y(w.X[[5, 5]], 4000, random_state=0).swapaxes(1, 2)
 
+    independent = np.corrcoef(found.T, again.T)[:12, 12:]
+    assert np.abs(independent).max() < 0.1
     assert_allclose(found.mean(0), expected.mean(0), atol=5 * expected.std() / 4000**0.5)
     assert_allclose(np.cov(found.T), np.cov(expected.T), atol=0.1 * expected.var(0).max())
     assert expected.std() > 20 * np.exp(-9)

@@ -268,6 +268,16 @@ def test_the_parts_match_the_closed_form_of_a_gaussian_aggregate(rho):
     assert_close(dimensions + D * offset, kl, atol=0.15, rtol=0)
 
 
+def test_gradients_of_the_parts_match_differences():
+    """With respect to all posteriors, which every window of the batch is compared with."""
+    q, noise = posteriors(4, 2), torch.randn(4, 2).double()
+
+    def parts(mean, scale):
+        return kl_parts(Gaussian(mean, scale), mean + scale * noise, 10)
+
+    assert torch.autograd.gradcheck(parts, tuple(q))
+
+
 def test_one_dimension_has_no_total_correlation():
     q = posteriors(6, 1)
     assert_close(kl_parts(q, q.sample(), 10)[1], torch.zeros(6).double())
