@@ -280,7 +280,7 @@ def _sampled_forecast(
     q_b = module.infer_marginals(window)
     b = q_b.mean + q_b.scale * of_b
     q_a = module.infer_conditional(window, b)
-    mean = module.forecast(window, module.fuse(b, q_a.mean + q_a.scale * of_a)[:, 1])
+    mean = module.forecast(window, b, module.fuse(b, q_a.mean + q_a.scale * of_a)[:, 1])
     return [mean + module.conditional.log_scale_y.exp() * of_y]
 
 

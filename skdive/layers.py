@@ -64,6 +64,19 @@ class ChannelDropout(nn.Module):
         return x * (kept / (1 - self.p))
 
 
+class WindowDropout(nn.Module):
+    """Set some windows to zero in training, so that the rest has to do without them."""
+
+    def __init__(self, p: float):
+        super().__init__()
+        self.p = p
+
+    def forward(self, x: Tensor) -> Tensor:  # (batch, channel, feature)
+        if not self.training or not self.p:
+            return x
+        return x * (torch.rand(len(x), 1, 1, dtype=x.dtype, device=x.device) >= self.p)
+
+
 class ResidualBlock(nn.Module):
     """``h + MLP(LayerNorm(h))``."""
 
@@ -88,6 +101,7 @@ class WindowEncoder(nn.Module):
         super().__init__()
         groups, rank = min(n_channels, MAX_GROUPS), width // 2
         self.hide = ChannelDropout(0.3 if dropout else 0.0)
+        self.hide_place = WindowDropout(0.5 if dropout else 0.0)
         self.over_time = nn.Linear(lookback + 2, rank)
         self.over_channels = channel_map(n_channels, groups)
         self.mix = nn.Linear(rank * groups, width)
@@ -97,7 +111,7 @@ class WindowEncoder(nn.Module):
     def forward(self, window: NormedWindow) -> Tensor:
         of_steps, of_place = self.over_time.weight.split([window.x.shape[2], 2], dim=1)
         shape = self.hide(linear(window.values, of_steps))  # hidden where it is short
-        place = torch.stack([window.level, window.scale.log()], dim=2)
+        place = self.hide_place(torch.stack([window.level, window.scale.log()], dim=2))
         h = self.over_channels(shape + linear(place, of_place, self.over_time.bias))
         return self.block(self.dropout(self.mix(h.flatten(1))))  # (batch, width)
 
@@ -260,30 +274,3 @@ class ConcatFusion(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:  # (batch, token, width)
         return self.out(tokens.flatten(1)).unflatten(1, (self.n_tasks, -1))
-
-
-class LinearPath(nn.Module):
-    """The forecast's direct view of x: one linear map over time that all channels share.
-
-    It continues each channel from its level: ``level + W (x - level) + v level + c``. With weights
-    of zero it repeats the last step; `set_weights` starts it at a ridge regression.
-    """
-
-    def __init__(self, lookback: int, horizon: int):
-        super().__init__()
-        self.map = nn.Linear(lookback + 1, horizon)
-        self.set_weights(torch.zeros(lookback + 2, horizon))
-
-    def set_weights(self, weights: Tensor) -> None:
-        """Set weights (lookback + 2, horizon) of the steps, the level and the bias."""
-        with torch.no_grad():
-            self.map.weight.copy_(weights[:-1].T)
-            self.map.bias.copy_(weights[-1])
-
-    def forward(self, window: NormedWindow) -> Tensor:
-        over_steps, over_level = self.map.weight.split([window.x.shape[2], 1], dim=1)
-        level, scale = window.level.unsqueeze(2), window.scale.unsqueeze(2)
-        change = scale * linear(window.values, over_steps) + linear(
-            level, over_level, self.map.bias
-        )
-        return level + change  # (batch, channel, horizon)

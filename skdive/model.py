@@ -11,12 +11,12 @@ from skdive.layers import (
     ConcatFusion,
     Gaussian,
     GaussianHead,
-    LinearPath,
     NormedWindow,
     RBFLayer,
     WindowDecoder,
     WindowEncoder,
 )
+from skdive.maps import ClassMaps, GatedPath, LinearPath
 
 FUSIONS: dict[str, Callable[..., nn.Module]] = {
     "attention": AttentionFusion,
@@ -81,6 +81,7 @@ class ConditionalPath(nn.Module):
             self.log_scale_y = nn.Parameter(torch.full((horizon,), -1.0))
             if linear_path:
                 self.linear = LinearPath(lookback, horizon)
+                self.gated = GatedPath(lookback, horizon, width)
 
 
 class DeepDIVE(nn.Module):
@@ -135,6 +136,7 @@ class DeepDIVE(nn.Module):
         self.sources: Tensor | None  # None: each target continues the channel of its number
         aligned = tuple(sources) == tuple(range(n_channels))
         self.register_buffer("sources", None if aligned else torch.tensor(sources))
+        self.maps: ClassMaps | None = None  # after training
         self.marginal = MarginalPath(shape, priors, marginal_dim, width, dropout)
         dims = [marginal_dim] * len(priors) + [conditional_dim] * bool(conditional_dim)
         self.conditional = ConditionalPath(
@@ -185,13 +187,27 @@ class DeepDIVE(nn.Module):
         """The mean of ``p(x | a, b)``: a window from its latents and nothing else."""
         return self.conditional.reconstruct(self.fuse(b, a)[:, 0])
 
-    def forecast(self, window: NormedWindow, fused: Tensor) -> Tensor:
+    def forecast(self, window: NormedWindow, b: Tensor, fused: Tensor) -> Tensor:
         """The mean of ``p(y | a, b, x)``, where `fused` is the latents' vector for this task."""
-        if self.sources is not None:
-            window = window.of(self.sources)
-        latent = self.conditional.forecast(fused) * window.scale.unsqueeze(2)
+        targets = window if self.sources is None else window.of(self.sources)
+        latent = self.conditional.forecast(fused) * targets.scale.unsqueeze(2)
+        if self.conditional.linear is not None:
+            latent = latent + self.conditional.gated(targets, fused)
+        if self.maps is not None:
+            latent = (latent + self.maps(window, self.classes(b))) / 2
+        return self.direct(window) + latent
+
+    def direct(self, window: NormedWindow) -> Tensor:
+        """The part of the forecast that comes straight from x."""
+        targets = window if self.sources is None else window.of(self.sources)
         linear = self.conditional.linear
-        return latent + (window.level.unsqueeze(2) if linear is None else linear(window))
+        return targets.level.unsqueeze(2) if linear is None else linear(targets)
+
+    def classes(self, b: Tensor) -> Tensor:
+        """The class of each factor that blocks b (batch, factor, dim) tell, (batch, factor)."""
+        if not self.n_factors:
+            return torch.empty(len(b), 0, dtype=torch.int64, device=b.device)
+        return self.marginal.rbf.log_posteriors(b).argmax(2)
 
     def heads(self, window: NormedWindow, b: Tensor, a: Tensor) -> Outputs:
         """The means of ``p(x | a, b)`` and ``p(y | a, b, x)``."""
@@ -199,8 +215,9 @@ class DeepDIVE(nn.Module):
         reconstruction = self.conditional.reconstruct(fused[:, 0])
         if not self.horizon:
             return Outputs(reconstruction, None)
-        return Outputs(reconstruction, self.forecast(window, fused[:, 1]))
+        return Outputs(reconstruction, self.forecast(window, b, fused[:, 1]))
 
     def forward(self, window: NormedWindow, codes: Tensor | None = None) -> Tensor:
         """Forecast from latent means."""
-        return self.forecast(window, self.fuse(*self.infer(window, codes))[:, 1])
+        b, a = self.infer(window, codes)
+        return self.forecast(window, b, self.fuse(b, a)[:, 1])

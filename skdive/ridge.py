@@ -1,31 +1,33 @@
-"""Where the linear path starts: a ridge regression in closed form."""
+"""Ridge regressions in closed form: the start of the linear path, and the maps of classes."""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from skdive.batches import WindowBatches
+from skdive.batches import Batch, WindowBatches
+from skdive.maps import ClassMaps
+from skdive.model import DeepDIVE
 
+MAX_WINDOWS, MAX_HELD_OUT = 1 << 16, 1 << 14  # evenly spaced, for the maps of classes
 MAX_ROWS = 1 << 17  # windows times channels, evenly spaced; more would not change the weights
 
 
 def ridge_weights(data: WindowBatches, sources: Tensor | None) -> Tensor:
-    """Weights of `LinearPath` that forecast best among linear maps, (lookback + 2, horizon).
+    """Weights of `LinearPath` that forecast best among linear maps, (lookback + 1, horizon).
 
     The normal equations are summed over the windows and channels of the training data; the
     penalty is chosen by generalised cross-validation (Golub, Heath and Wahba, 1979), which needs
     nothing but these sums.
     """
-    n, dim = len(data), data.x.length + 1
-    n_used = max(1, min(n, MAX_ROWS // data.x.n_channels))
-    steps = torch.arange(n_used, device=data.x.device)
-    index = steps * (n - 1) // max(1, n_used - 1)
+    dim = data.x.length
     count, total = 0, torch.zeros(1, dtype=torch.float64)
-    for rows in index.split(data.x.chunk):
-        window, _, y = data.take(rows)
+    for window, _, y in evenly_spaced(data, MAX_ROWS // data.x.n_channels):
         assert y is not None
         x = window.x if sources is None else window.x[:, sources]
         level = x[..., -1:]
-        parts = [x - level, level, y - level, torch.ones_like(level)]
+        parts = [x - level, y - level, torch.ones_like(level)]
         both = torch.cat(parts, dim=2).flatten(0, 1)
         total = total + (both.T @ both).double().cpu()
         count += len(both)
@@ -44,3 +46,84 @@ def ridge_weights(data: WindowBatches, sources: Tensor | None) -> Tensor:
     weights = vectors @ (rotated * shrunk[error.argmin()].unsqueeze(1))
     bias = mean[dim:] - mean[:dim] @ weights
     return torch.cat([weights, bias.unsqueeze(0)])
+
+
+def evenly_spaced(data: WindowBatches, at_most: int) -> Iterator[Batch]:
+    """Some windows of a data set, in batches."""
+    n_used = max(1, min(len(data), at_most))
+    index = torch.arange(n_used, device=data.x.device) * (len(data) - 1) // max(1, n_used - 1)
+    return map(data.take, index.split(data.x.chunk))
+
+
+class HeldOut(NamedTuple):
+    """What the maps are chosen on: windows that training has not seen."""
+
+    features: Tensor  # (n, feature)
+    codes: Tensor  # (n, factor), as the network tells them
+    error: Tensor  # (n, target, horizon), of the forecast without maps
+    latent: Tensor  # (n, target, horizon), the part of that forecast that comes from the latents
+
+
+@torch.no_grad()
+def fit_class_maps(
+    module: DeepDIVE, train: WindowBatches, valid: WindowBatches, loss: Callable[[Tensor], Tensor]
+) -> ClassMaps | None:
+    """Maps that forecast best on held-out windows, half of them and half of the latents.
+
+    One factor after the other, the errors of what comes before are regressed on the windows of
+    each class. Its penalty, up to infinity, is the best on `valid`, where the network has to tell
+    the classes. None if the forecast is better without.
+    """
+    first = next(evenly_spaced(train, 4096))
+    targets = first.window if module.sources is None else first.window.of(module.sources)
+    n_classes = module.marginal.rbf.log_priors.isfinite().sum(1).tolist()
+    change = first.window.x - first.window.level.unsqueeze(2)
+    maps = ClassMaps(change, first.y - targets.level.unsqueeze(2), n_classes)
+    held_out = HeldOut(*map(torch.cat, zip(*_held_out(module, maps, valid), strict=True)))
+    before = loss(held_out.error).mean()
+    error = held_out.error + held_out.latent / 2
+    best = loss(error).mean()
+    for factor, n in enumerate(maps.n_classes):
+        values, vectors, rotated = _regressions(module, maps, train, factor, n)
+        codes = held_out.codes[:, factor - 1] if factor else torch.zeros_like(held_out.codes.sum(1))
+        chosen = None
+        for penalty in torch.logspace(0, 7, 22, dtype=torch.float64):
+            weights = vectors @ (rotated / (values + penalty).unsqueeze(2))
+            maps.weights[maps.first[factor] : maps.first[factor] + n] = weights.to(error)
+            added = maps.write(maps.of_factor(held_out.features, factor, codes)) / 2
+            found = loss(error - added).mean()
+            if found < best:
+                best, chosen, gain = found, maps.weights.clone(), added
+        maps.weights[maps.first[factor] :] = 0
+        if chosen is not None:
+            maps.weights, error = chosen, error - gain
+    return maps if best < before else None
+
+
+def _held_out(module: DeepDIVE, maps: ClassMaps, valid: WindowBatches) -> Iterator[HeldOut]:
+    for window, _, y in evenly_spaced(valid, MAX_HELD_OUT):
+        assert y is not None
+        b, a = module.infer(window)
+        forecast = module.forecast(window, b, module.fuse(b, a)[:, 1])
+        direct = module.direct(window)
+        yield HeldOut(maps.read(window), module.classes(b), y - forecast, forecast - direct)
+
+
+def _regressions(
+    module: DeepDIVE, maps: ClassMaps, train: WindowBatches, factor: int, n: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Eigenvalues and -vectors of the windows of each class, and their products with errors."""
+    dim, size = maps.weights.shape[1:]
+    gram = maps.weights.new_zeros(n, dim, dim, dtype=torch.float64)
+    products = maps.weights.new_zeros(n, dim, size, dtype=torch.float64)
+    for window, codes, y in evenly_spaced(train, MAX_WINDOWS):
+        features = maps.read(window)
+        error = maps.condense(y - module.direct(window) - maps(window, codes))
+        of_class = codes[:, factor - 1] if factor else torch.zeros_like(codes.sum(1))
+        for k in of_class.unique().tolist():
+            if k >= 0:
+                rows = of_class == k
+                gram[k] += (features[rows].T @ features[rows]).double()
+                products[k] += (features[rows].T @ error[rows]).double()
+    values, vectors = torch.linalg.eigh(gram)
+    return values.clamp(min=0), vectors, vectors.mT @ products

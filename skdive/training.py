@@ -19,7 +19,7 @@ from skdive.interleaving import Interleaving
 from skdive.model import DeepDIVE
 from skdive.objective import Losses, Objective
 from skdive.parallel import Process
-from skdive.ridge import ridge_weights
+from skdive.ridge import fit_class_maps, ridge_weights
 
 LINEAR_PATH_LR = 0.1  # times lr: it starts at its optimum, and follows the latents slowly
 WEIGHT_DECAY = 0.01
@@ -266,6 +266,8 @@ def fit_net(
             start_linear_path(net, train)
             process.start_together([net.module_, net.live_], seed)
             net.partial_fit(train, None)
+            if valid is not None and net.module_.conditional.linear is not None:
+                net.module_.maps = fit_class_maps(net.module_, train, valid, torch.abs)
         finally:
             net.watcher_ = net.process_ = net.train_split = None
     if net.interrupted_ and process.size > 1:
