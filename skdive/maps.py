@@ -1,7 +1,5 @@
 """What the forecast reads straight from the window, by linear maps."""
 
-import math
-
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
@@ -55,10 +53,11 @@ class GatedPath(nn.Module):
         return window.scale.unsqueeze(2) * self.write(gated)  # (batch, channel, horizon)
 
 
-class ClassMaps(nn.Module):
-    """Linear maps of all channels for each class of each factor, and one for all windows.
+class ClassRidge(nn.Module):
+    """A second forecast, of ridge regressions: one over time, that all channels share, corrected
+    by maps of all channels, one for all windows and one for each class of each factor.
 
-    They add to the linear path. A map reads principal components of the steps and of the channels,
+    A map reads principal components of the steps and of the channels,
     and writes such components of the future; their weights come from a regression, see
     `skdive.ridge`.
 
@@ -72,8 +71,10 @@ class ClassMaps(nn.Module):
 
     constant = 3.0  # next to the components, for what a class adds in any case
 
-    def __init__(self, x: Tensor, y: Tensor, n_classes: list[int]):
+    def __init__(self, ridge: LinearPath, x: Tensor, y: Tensor, n_classes: list[int]):
         super().__init__()
+        self.ridge = ridge
+        self.share = 0.5  # of the forecast
         self.steps: Tensor
         self.channels: Tensor
         self.future_steps: Tensor
@@ -125,13 +126,16 @@ class ClassMaps(nn.Module):
                 out[rows] = features[rows] @ self.weights[self.first[factor] + k]
         return out
 
-    def forward(self, window: NormedWindow, codes: Tensor) -> Tensor:
-        """What the maps of the classes (batch, factor) add to the linear path."""
-        features = self.read(window)
-        everything = torch.zeros_like(codes[:, :1]) if codes.shape[1] else codes.new_zeros(len(codes), 1)
-        columns = [everything.squeeze(1), *codes.unbind(1)]
-        parts = [self.of_factor(features, f, column) for f, column in enumerate(columns)]
-        return self.write(torch.stack(parts).sum(0))
+    def forward(self, window: NormedWindow, targets: NormedWindow, codes: Tensor) -> Tensor:
+        """Forecast of the targets, given the class of each factor (batch, factor)."""
+        features, codes = self.read(window), self.codes(codes)
+        parts = [self.of_factor(features, f, column) for f, column in enumerate(codes.unbind(1))]
+        return self.ridge(targets) + self.write(torch.stack(parts).sum(0))
+
+    @staticmethod
+    def codes(codes: Tensor) -> Tensor:
+        """Classes (batch, 1 + factor), where the first factor has one class, of all windows."""
+        return nn.functional.pad(codes, (1, 0))
 
 
 def components(values: Tensor, axis: int, size: int) -> Tensor:

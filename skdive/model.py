@@ -16,7 +16,7 @@ from skdive.layers import (
     WindowDecoder,
     WindowEncoder,
 )
-from skdive.maps import ClassMaps, GatedPath, LinearPath
+from skdive.maps import ClassRidge, GatedPath, LinearPath
 
 FUSIONS: dict[str, Callable[..., nn.Module]] = {
     "attention": AttentionFusion,
@@ -136,7 +136,7 @@ class DeepDIVE(nn.Module):
         self.sources: Tensor | None  # None: each target continues the channel of its number
         aligned = tuple(sources) == tuple(range(n_channels))
         self.register_buffer("sources", None if aligned else torch.tensor(sources))
-        self.maps: ClassMaps | None = None  # after training
+        self.maps: ClassRidge | None = None  # after training
         self.marginal = MarginalPath(shape, priors, marginal_dim, width, dropout)
         dims = [marginal_dim] * len(priors) + [conditional_dim] * bool(conditional_dim)
         self.conditional = ConditionalPath(
@@ -189,19 +189,18 @@ class DeepDIVE(nn.Module):
 
     def forecast(self, window: NormedWindow, b: Tensor, fused: Tensor) -> Tensor:
         """The mean of ``p(y | a, b, x)``, where `fused` is the latents' vector for this task."""
-        targets = window if self.sources is None else window.of(self.sources)
-        latent = self.conditional.forecast(fused) * targets.scale.unsqueeze(2)
-        if self.conditional.linear is not None:
-            latent = latent + self.conditional.gated(targets, fused)
-        if self.maps is not None:
-            latent = (latent + self.maps(window, self.classes(b))) / 2
-        return self.direct(window) + latent
+        targets = self.targets(window)
+        forecast = self.conditional.forecast(fused) * targets.scale.unsqueeze(2)
+        if self.conditional.linear is None:
+            return targets.level.unsqueeze(2) + forecast
+        forecast += self.conditional.linear(targets) + self.conditional.gated(targets, fused)
+        if self.maps is None:
+            return forecast
+        return forecast.lerp(self.maps(window, targets, self.classes(b)), self.maps.share)
 
-    def direct(self, window: NormedWindow) -> Tensor:
-        """The part of the forecast that comes straight from x."""
-        targets = window if self.sources is None else window.of(self.sources)
-        linear = self.conditional.linear
-        return targets.level.unsqueeze(2) if linear is None else linear(targets)
+    def targets(self, window: NormedWindow) -> NormedWindow:
+        """The channels of a window that are forecast."""
+        return window if self.sources is None else window.of(self.sources)
 
     def classes(self, b: Tensor) -> Tensor:
         """The class of each factor that blocks b (batch, factor, dim) tell, (batch, factor)."""

@@ -1,13 +1,12 @@
 """Ridge regressions in closed form: the start of the linear path, and the maps of classes."""
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from skdive.batches import Batch, WindowBatches
-from skdive.maps import ClassMaps
+from skdive.maps import ClassRidge, LinearPath
 from skdive.model import DeepDIVE
 
 MAX_WINDOWS, MAX_HELD_OUT = 1 << 16, 1 << 14  # evenly spaced, for the maps of classes
@@ -55,62 +54,65 @@ def evenly_spaced(data: WindowBatches, at_most: int) -> Iterator[Batch]:
     return map(data.take, index.split(data.x.chunk))
 
 
-class HeldOut(NamedTuple):
-    """What the maps are chosen on: windows that training has not seen."""
-
-    features: Tensor  # (n, feature)
-    codes: Tensor  # (n, factor), as the network tells them
-    error: Tensor  # (n, target, horizon), of the forecast without maps
-    latent: Tensor  # (n, target, horizon), the part of that forecast that comes from the latents
-
-
 @torch.no_grad()
-def fit_class_maps(
-    module: DeepDIVE, train: WindowBatches, valid: WindowBatches, loss: Callable[[Tensor], Tensor]
-) -> ClassMaps | None:
-    """Maps that forecast best on held-out windows, half of them and half of the latents.
+def fit_class_ridge(
+    module: DeepDIVE,
+    ridge: LinearPath,
+    train: WindowBatches,
+    valid: WindowBatches,
+    loss: Callable[[Tensor], Tensor],
+) -> ClassRidge | None:
+    """Maps of classes whose forecast, in the mean with that of the latents, is the best.
 
     One factor after the other, the errors of what comes before are regressed on the windows of
     each class. Its penalty, up to infinity, is the best on `valid`, where the network has to tell
-    the classes. None if the forecast is better without.
+    the classes.
     """
     first = next(evenly_spaced(train, 4096))
-    targets = first.window if module.sources is None else first.window.of(module.sources)
+    assert first.y is not None
+    x = first.window.x - first.window.level.unsqueeze(2)
+    y = first.y - module.targets(first.window).level.unsqueeze(2)
     n_classes = module.marginal.rbf.log_priors.isfinite().sum(1).tolist()
-    change = first.window.x - first.window.level.unsqueeze(2)
-    maps = ClassMaps(change, first.y - targets.level.unsqueeze(2), n_classes)
-    held_out = HeldOut(*map(torch.cat, zip(*_held_out(module, maps, valid), strict=True)))
-    before = loss(held_out.error).mean()
-    error = held_out.error + held_out.latent / 2
-    best = loss(error).mean()
+    maps = ClassRidge(ridge, x, y, n_classes)
+    features, codes, of_latents, error = _held_out(module, maps, valid)
+    best = loss((of_latents + error) / 2).mean()
     for factor, n in enumerate(maps.n_classes):
         values, vectors, rotated = _regressions(module, maps, train, factor, n)
-        codes = held_out.codes[:, factor - 1] if factor else torch.zeros_like(held_out.codes.sum(1))
+        import os
+        if os.environ.get('DBG'): print('   dbg', factor, 'best so far', float(best))
+        classes = slice(maps.first[factor], maps.first[factor] + n)
         chosen = None
         for penalty in torch.logspace(0, 7, 22, dtype=torch.float64):
             weights = vectors @ (rotated / (values + penalty).unsqueeze(2))
-            maps.weights[maps.first[factor] : maps.first[factor] + n] = weights.to(error)
-            added = maps.write(maps.of_factor(held_out.features, factor, codes)) / 2
-            found = loss(error - added).mean()
+            maps.weights[classes] = weights.to(maps.weights)
+            added = maps.write(maps.of_factor(features, factor, codes[:, factor]))
+            found = loss((of_latents + error - added) / 2).mean()
             if found < best:
-                best, chosen, gain = found, maps.weights.clone(), added
-        maps.weights[maps.first[factor] :] = 0
-        if chosen is not None:
-            maps.weights, error = chosen, error - gain
-    return maps if best < before else None
+                best, chosen = found, (maps.weights[classes].clone(), added)
+        maps.weights[classes] = 0 if chosen is None else chosen[0]
+        error = error if chosen is None else error - chosen[1]
+    import os
+    if os.environ.get('DBG'): print('   dbg net %.4f ridge+maps %.4f both %.4f'%tuple(float(loss(v).mean()) for v in (of_latents,error,(of_latents+error)/2)))
+    shares = {0.0: of_latents, 0.5: (of_latents + error) / 2, 1.0: error}
+    maps.share = min(shares, key=lambda share: loss(shares[share]).mean())
+    return maps if maps.share else None
 
 
-def _held_out(module: DeepDIVE, maps: ClassMaps, valid: WindowBatches) -> Iterator[HeldOut]:
+def _held_out(module: DeepDIVE, maps: ClassRidge, valid: WindowBatches) -> list[Tensor]:
+    """Of held-out windows: features, classes, errors of the latents' forecast and the ridge's."""
+    found = []
     for window, _, y in evenly_spaced(valid, MAX_HELD_OUT):
         assert y is not None
         b, a = module.infer(window)
-        forecast = module.forecast(window, b, module.fuse(b, a)[:, 1])
-        direct = module.direct(window)
-        yield HeldOut(maps.read(window), module.classes(b), y - forecast, forecast - direct)
+        of_latents = module.forecast(window, b, module.fuse(b, a)[:, 1])
+        codes = maps.codes(module.classes(b))
+        ridge = maps.ridge(module.targets(window))
+        found.append((maps.read(window), codes, y - of_latents, y - ridge))
+    return [torch.cat(parts) for parts in zip(*found, strict=True)]
 
 
 def _regressions(
-    module: DeepDIVE, maps: ClassMaps, train: WindowBatches, factor: int, n: int
+    module: DeepDIVE, maps: ClassRidge, train: WindowBatches, factor: int, n: int
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Eigenvalues and -vectors of the windows of each class, and their products with errors."""
     dim, size = maps.weights.shape[1:]
@@ -118,8 +120,8 @@ def _regressions(
     products = maps.weights.new_zeros(n, dim, size, dtype=torch.float64)
     for window, codes, y in evenly_spaced(train, MAX_WINDOWS):
         features = maps.read(window)
-        error = maps.condense(y - module.direct(window) - maps(window, codes))
-        of_class = codes[:, factor - 1] if factor else torch.zeros_like(codes.sum(1))
+        error = maps.condense(y - maps(window, module.targets(window), codes))
+        of_class = maps.codes(codes)[:, factor]
         for k in of_class.unique().tolist():
             if k >= 0:
                 rows = of_class == k

@@ -16,10 +16,11 @@ from torch import Tensor
 
 from skdive.batches import Rows, WindowBatches
 from skdive.interleaving import Interleaving
+from skdive.maps import LinearPath
 from skdive.model import DeepDIVE
 from skdive.objective import Losses, Objective
 from skdive.parallel import Process
-from skdive.ridge import fit_class_maps, ridge_weights
+from skdive.ridge import fit_class_ridge, ridge_weights
 
 LINEAR_PATH_LR = 0.1  # times lr: it starts at its optimum, and follows the latents slowly
 WEIGHT_DECAY = 0.01
@@ -226,12 +227,14 @@ class _Epochs:
         return self.dataset.batches(self.batch_size, self.shuffle, self.process)
 
 
-def start_linear_path(net: InterleavedNet, train: WindowBatches) -> None:
-    """Start the linear path, if there is one, at a ridge regression."""
+def start_linear_path(net: InterleavedNet, train: WindowBatches) -> LinearPath | None:
+    """Start the linear path, if there is one, at a ridge regression; returns a copy of it."""
     average, live = net.module_.conditional.linear, net.live_.conditional.linear
-    if average is not None and live is not None:
-        average.set_weights(ridge_weights(train, net.module_.sources))
-        live.load_state_dict(average.state_dict())
+    if average is None or live is None:
+        return None
+    average.set_weights(ridge_weights(train, net.module_.sources))
+    live.load_state_dict(average.state_dict())
+    return deepcopy(average)
 
 
 def fit_net(
@@ -263,11 +266,11 @@ def fit_net(
         net.train_split = None if valid is None else predefined_split(valid)
         try:
             net.initialize()
-            start_linear_path(net, train)
+            ridge = start_linear_path(net, train)
             process.start_together([net.module_, net.live_], seed)
             net.partial_fit(train, None)
-            if valid is not None and net.module_.conditional.linear is not None:
-                net.module_.maps = fit_class_maps(net.module_, train, valid, torch.abs)
+            if valid is not None and ridge is not None:
+                net.module_.maps = fit_class_ridge(net.module_, ridge, train, valid, torch.abs)
         finally:
             net.watcher_ = net.process_ = net.train_split = None
     if net.interrupted_ and process.size > 1:
