@@ -26,6 +26,7 @@ PLAN = {
     "sliding": (3, ARRAYS),
     "cluster": (4, {"cloudpickle", "distributed", "joblib", "numpy"}),
     "factors": (1, ARRAYS),
+    "metrics": (2, {"numpy", "pandas", "sklearn"}),
     "layers": (2, {"torch"}),
     "losses": (3, {"torch"}),
     "model": (4, {"torch"}),
