@@ -130,10 +130,7 @@ class Binned:
             seen = prior > 0
             given = joint[:, :, seen] / prior[seen]  # p(bin | class)
             found.append((information, entropy, given.max(axis=2).sum(axis=1) / seen.sum()))
-        information, entropy, accuracy = (
-            np.stack(part, axis=-1) for part in zip(*found, strict=True)
-        )
-        return Association(np.maximum(information, 0), entropy, accuracy)
+        return _of_factors(found)
 
 
 class HeldOut:
@@ -173,11 +170,8 @@ class HeldOut:
             entropy = _entropy(np.bincount(y, w) / w.sum())
             information = entropy + w @ self.log_p[known, :, f] / w.sum()
             accuracy = [balanced_accuracy(y, hit, w) for hit in self.hits[known, :, f].T]
-            found.append((np.maximum(information, 0), entropy, np.array(accuracy)))
-        information, entropy, accuracy = (
-            np.stack(part, axis=-1) for part in zip(*found, strict=True)
-        )
-        return Association(information, entropy, accuracy)
+            found.append((information, entropy, np.array(accuracy)))
+        return _of_factors(found)
 
 
 def folds(y: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -224,6 +218,12 @@ def told(classifier: Any, X: np.ndarray, y: np.ndarray, prior: np.ndarray) -> np
             classifier.fit(X[train], y[train])
         p[np.ix_(test, classifier.classes_)] = classifier.predict_proba(X[test])
     return 0.99 * p + 0.01 * prior
+
+
+def _of_factors(found: list) -> Association:
+    """Put together what was found for each factor."""
+    information, entropy, accuracy = (np.stack(part, axis=-1) for part in zip(*found, strict=True))
+    return Association(np.maximum(information, 0), entropy, accuracy)
 
 
 def _classifiers(random_state: Any) -> list:
