@@ -274,10 +274,7 @@ def interval_coverage(y_true: Any, y_lower: Any, y_upper: Any) -> float:
     return float(((y_lower <= y_true) & (y_true <= y_upper)).mean())
 
 
-#: `rrse`, negated because greater scores are better, to be passed as `scoring`.
 neg_rrse_scorer = make_scorer(rrse, greater_is_better=False)
-
-#: `corr`, to be passed as `scoring`.
 corr_scorer = make_scorer(corr)
 
 
