@@ -92,9 +92,9 @@ def test_mase_scales_by_the_time_steps_that_training_windows_cover():
     scale = np.abs(np.diff(a[10:33, 1])).mean()
     y = np.asarray(w.y)
     assert mase(w.y, y + 2, y_train=train) == pytest.approx(2 / scale)
-    # of both series: no difference is taken from the one to the other
-    both = np.abs(np.concatenate([np.diff(a[10:, 1]), np.diff(b[10:, 1])])).mean()
-    assert mase(w.y, y + 2, y_train=w.y) == pytest.approx(2 / both)
+    # of both series: no difference is taken from the one, which ends at step 60, to the other
+    both = np.abs(np.concatenate([s[22:, 1] - s[10:-12, 1] for s in (a, b)])).mean()
+    assert mase(w.y, y + 2, y_train=w.y, seasonality=12) == pytest.approx(2 / both)
 
 
 def test_mase_reads_a_long_series_in_parts(monkeypatch):

@@ -123,11 +123,12 @@ def test_duplicated_code_has_no_gap_but_is_modular():
 
 
 def test_duplicated_code_by_blocks_is_ideal():
-    assert mig(TWICE, LABELS, blocks=PAIRS) > 0.95
-    assert sap(TWICE, LABELS, blocks=PAIRS) == pytest.approx((3 / 4 + 5 / 6 + 1 / 2) / 3, abs=0.05)
-    assert modularity(TWICE, LABELS, blocks=PAIRS) > 0.999
-    assert min(dci(TWICE, LABELS, blocks=PAIRS)) > 0.99
-    assert total_correlation(TWICE, blocks=PAIRS) < 0.01
+    twice, labels = TWICE[:800], LABELS[:800]
+    assert mig(twice, labels, blocks=PAIRS) > 0.95
+    assert sap(twice, labels, blocks=PAIRS) == pytest.approx((3 / 4 + 5 / 6 + 1 / 2) / 3, abs=0.08)
+    assert modularity(twice, labels, blocks=PAIRS) > 0.999
+    assert min(dci(twice, labels, blocks=PAIRS)) > 0.99
+    assert total_correlation(twice, blocks=PAIRS) < 0.01
 
 
 def test_rotated_code_tells_as_much_but_is_entangled():
@@ -210,7 +211,7 @@ SCORES = {
     "sap": sap,
     "modularity": modularity,
     "dci": dci,
-    "mig of blocks": lambda Z, labels: mig(Z, labels, blocks=[[0, 5], [1, 4], [2, 3]]),
+    "mig of blocks": lambda Z, labels: mig(Z[:800], labels[:800, :2], blocks=[[0, 5], [1, 4]]),
 }
 
 
@@ -258,7 +259,7 @@ def test_rows_of_unknown_labels_are_left_out_factor_by_factor(missing):
     found = mutual_information(NOISY, hidden, **option)
     np.testing.assert_allclose(found["factor0"], first, atol=0.04)
     np.testing.assert_allclose(found["factor1"], second, atol=0.04)
-    blocks = {"blocks": [[0, 3], [1, 4], [2, 5]]}
+    blocks = {"blocks": [[0, 3]]}
     found = mutual_information(NOISY, hidden, **blocks, **option)
     first = mutual_information(NOISY[900:], labels[900:, 0], **blocks)["factor0"]
     np.testing.assert_allclose(found["factor0"], first)
@@ -335,29 +336,38 @@ def test_errors(call, message):
 # The report
 
 
-def test_report_has_the_scores_of_the_functions():
-    metrics = ["mig", "sap", "modularity", "dci", "total_correlation"]
-    options = {"n_permutations": 2, "n_bootstraps": 3, "metrics": metrics}
-    noisy, labels = NOISY[:600], LABELS[:600]
-    frame = pd.DataFrame(labels, columns=["x", "y", "z"])
-    for blocks in (None, [[0, 3], [1, 4], [2, 5]]):
-        report = latent_report(noisy, frame, blocks=blocks, **options)
-        score = report["score"]
-        assert list(report.columns) == ["score", "low", "high", "chance"]
-        assert score["mig", ""] == pytest.approx(mig(noisy, labels, blocks=blocks))
-        assert score["sap", ""] == pytest.approx(sap(noisy, labels, blocks=blocks))
-        assert score["modularity", ""] == pytest.approx(modularity(noisy, labels, blocks=blocks))
-        dependence = total_correlation(noisy, blocks=blocks)
-        assert score["total_correlation", ""] == pytest.approx(dependence)
-        for name, value in dci(noisy, labels, blocks=blocks)._asdict().items():
-            assert score[name, ""] == pytest.approx(value, abs=0.03)  # another seed
-        for metric in ("mig", "sap", "completeness", "informativeness"):
-            assert score[metric].loc[["x", "y", "z"]].mean() == pytest.approx(score[metric, ""])
-        assert (report["low"] <= report["high"]).all()
-        known = report.iloc[:-1]
-        assert (known["chance"] < known["score"]).sum() >= len(known) - 1  # not modularity
-        assert np.isnan(report.loc[("total_correlation", ""), "chance"])
-        pd.testing.assert_frame_equal(report, latent_report(noisy, frame, blocks=blocks, **options))
+@pytest.mark.parametrize("blocks", [None, [[0, 3], [1, 4]]])
+def test_report_has_the_scores_of_the_functions(blocks):
+    noisy, labels = NOISY[:500], pd.DataFrame(LABELS[:500, :2], columns=["x", "y"])
+    report = latent_report(
+        noisy,
+        labels,
+        blocks=blocks,
+        metrics=["mig", "sap", "modularity", "dci", "total_correlation"],
+        n_permutations=1,
+        n_bootstraps=3,
+    )
+    assert list(report.columns) == ["score", "low", "high", "chance"]
+    score = report["score"]
+    assert score["mig", ""] == pytest.approx(mig(noisy, labels, blocks=blocks))
+    assert score["sap", ""] == pytest.approx(sap(noisy, labels, blocks=blocks))
+    assert score["modularity", ""] == pytest.approx(modularity(noisy, labels, blocks=blocks))
+    dependence = total_correlation(noisy, blocks=blocks)
+    assert score["total_correlation", ""] == pytest.approx(dependence)
+    for name, value in dci(noisy, labels, blocks=blocks)._asdict().items():
+        assert score[name, ""] == pytest.approx(value)
+    for metric in ("mig", "sap", "completeness", "informativeness"):
+        assert score[metric].loc[["x", "y"]].mean() == pytest.approx(score[metric, ""])
+    assert (report["low"] <= report["high"]).all()
+    assert (report["low"] < report["high"]).sum() >= len(report) - 1  # modularity may stay 1
+    assert np.isnan(report.loc[("total_correlation", ""), "chance"])
+    for metric in ("mig", "sap", "disentanglement", "informativeness"):
+        assert report.loc[(metric, ""), "chance"] < score[metric, ""] / 2 + 0.2
+
+
+def test_reports_are_repeatable():
+    first, second = (latent_report(NOISY[:300], LABELS[:300], n_bootstraps=5) for _ in "ab")
+    pd.testing.assert_frame_equal(first, second)
 
 
 def test_chance_is_what_meaningless_labels_score():

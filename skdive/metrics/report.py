@@ -116,8 +116,7 @@ def latent_report(
         member = np.unique(np.asarray(groups), return_inverse=True)[1]
 
     rng = check_random_state(random_state)
-    seed = rng.randint(np.iinfo(np.int32).max)
-    scores = _Scores(latents, latents.codes, metrics, seed)
+    scores = _Scores(latents, latents.codes, metrics, random_state)
     report = pd.DataFrame({"score": scores()})
 
     n_groups = member.max() + 1
@@ -131,7 +130,7 @@ def latent_report(
 
     labelled = [metric for metric in metrics if metric != "total_correlation"]
     shuffled = [
-        _Scores(latents, rng.permutation(latents.codes), labelled, seed)()
+        _Scores(latents, rng.permutation(latents.codes), labelled, random_state)()
         for _ in range(n_permutations)
     ]
     report["chance"] = pd.DataFrame(shuffled, columns=report.index).mean()
@@ -142,7 +141,7 @@ def latent_report(
 class _Scores:
     """The scores of one assignment of labels to rows, for any weights of the rows."""
 
-    def __init__(self, latents: Latents, codes: np.ndarray, metrics: Sequence[str], seed: int):
+    def __init__(self, latents: Latents, codes: np.ndarray, metrics: Sequence[str], seed: Any):
         self.latents, self.codes, self.metrics, self.seed = latents, codes, metrics, seed
         if {"mig", "sap", "modularity"} & set(metrics):
             self.associate = associate(latents, codes, seed)
