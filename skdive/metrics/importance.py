@@ -38,8 +38,8 @@ def dci(
 
     Parameters
     ----------
-    Z, marginals, blocks, missing_label, random_state
-        As in `mutual_information`.
+    Z, marginals, blocks, missing_label, random_state : as in `mutual_information`
+        Latents, labels, columns that are taken together, the unknown label and the seed.
 
     Returns
     -------

@@ -113,8 +113,8 @@ def mig(
 
     Parameters
     ----------
-    Z, marginals, blocks, missing_label, random_state
-        As in `mutual_information`.
+    Z, marginals, blocks, missing_label, random_state : as in `mutual_information`
+        Latents, labels, columns that are taken together, the unknown label and the seed.
 
     Returns
     -------
@@ -166,8 +166,8 @@ def sap(
 
     Parameters
     ----------
-    Z, marginals, blocks, missing_label, random_state
-        As in `mutual_information`.
+    Z, marginals, blocks, missing_label, random_state : as in `mutual_information`
+        Latents, labels, columns that are taken together, the unknown label and the seed.
 
     Returns
     -------
@@ -215,8 +215,8 @@ def modularity(
 
     Parameters
     ----------
-    Z, marginals, blocks, missing_label, random_state
-        As in `mutual_information`.
+    Z, marginals, blocks, missing_label, random_state : as in `mutual_information`
+        Latents, labels, columns that are taken together, the unknown label and the seed.
 
     Returns
     -------

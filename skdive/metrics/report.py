@@ -32,7 +32,7 @@ def latent_report(
     missing_label: Any = -1,
     random_state: Any = 0,
 ) -> pd.DataFrame:
-    """Scores of a latent space, with an interval and with what labels without meaning would get.
+    """Report scores of a latent space, their intervals, and what labels without meaning score.
 
     Parameters
     ----------
@@ -46,7 +46,8 @@ def latent_report(
         Scores to report; by default all but "dci", which fits its forests again for each bootstrap.
         What compares factors is left out where there is one only.
     n_permutations : int, default=10
-        Times that the rows of the labels are shuffled and everything is computed again.
+        Times that the rows of the labels are shuffled and everything is computed again; for blocks
+        and "dci" that means to fit all classifiers.
     n_bootstraps : int, default=100
         Resamples of the rows. Classifiers of blocks are not fitted again; their held-out answers
         are resampled.
@@ -54,7 +55,8 @@ def latent_report(
         Probability of the interval.
     groups : array-like of shape (n,), default=None
         Rows that are resampled together, such as those of one day or one recording. None resamples
-        single rows, which makes the intervals of overlapping windows far too narrow.
+        single rows, which makes the intervals of overlapping windows far too narrow. Classifiers do
+        not know them.
     missing_label : int, str, float or None, default=-1
         The label that means unknown, besides None and NaN.
     random_state : int, RandomState or None, default=0
@@ -78,7 +80,7 @@ def latent_report(
     Notes
     -----
     Resampled rows repeat, which raises estimates of information; the percentile interval is moved
-    by this bias, the mean of the resamples less the score.
+    by this bias, the mean of the resamples less the score, and may reach below 0.
 
     Shuffling breaks the order of time as well: slow latents and slow labels that have nothing to do
     with each other score above "chance".
