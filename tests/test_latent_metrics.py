@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import entropy, multivariate_normal, ortho_group
+from scipy.stats import entropy, multivariate_normal, norm, ortho_group
 from sklearn.metrics import balanced_accuracy_score, mutual_info_score
 
 from skdive import DeepDIVEForecaster, sliding_windows
@@ -17,7 +17,8 @@ from skdive.metrics import (
     sap,
     total_correlation,
 )
-from skdive.metrics.importance import dci_of
+from skdive.metrics.association import read_latents
+from skdive.metrics.importance import dci_of, importances
 
 RNG = np.random.default_rng(0)
 N = 2000
@@ -110,6 +111,7 @@ def test_noise():
     assert scores.informativeness == pytest.approx((1 / 4 + 1 / 6 + 1 / 2) / 3, abs=0.03)
     blocks = mutual_information(NOISE, LABELS, blocks=[[0], [1, 2]])
     assert blocks.to_numpy().max() < 0.001  # a bound from below: no bias upwards
+    assert blocks.to_numpy().min() == 0
 
 
 def test_duplicated_code_has_no_gap_but_is_modular():
@@ -129,6 +131,9 @@ def test_duplicated_code_by_blocks_is_ideal():
     assert modularity(twice, labels, blocks=PAIRS) > 0.999
     assert min(dci(twice, labels, blocks=PAIRS)) > 0.99
     assert total_correlation(twice, blocks=PAIRS) < 0.01
+    # as it is with a column of noise before each code
+    mixed = np.column_stack([NOISE, LABELS])[:800, [0, 3, 1, 4, 2, 5]]
+    assert min(dci(mixed, labels, blocks=PAIRS)) > 0.95
 
 
 def test_rotated_code_tells_as_much_but_is_entangled():
@@ -169,6 +174,14 @@ def test_both_classifiers_are_needed():
     found = mutual_information(z, np.column_stack([parity, spread]), blocks=[list(range(6))])
     assert (found.to_numpy() > [[0.25, 0.55]]).all()
     assert (found.to_numpy() < np.log(2)).all()
+
+
+def test_accuracy_of_a_block_does_not_depend_on_how_frequent_classes_are():
+    rng = np.random.default_rng(3)
+    y = (rng.random(N) < 0.1).astype(int)
+    z = np.column_stack([2 * y + rng.normal(size=N), rng.normal(size=N)])
+    # two normal distributions, 2 apart, are told at the middle, though the one is rare
+    assert sap(z, y, blocks=[[0], [1]]) == pytest.approx(norm.cdf(1) - 0.5, abs=0.04)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -416,6 +429,19 @@ def test_rows_of_a_group_are_resampled_together(blocks):
     groups = latent_report(Z, labels, groups=repeated.astype(str), **options)
     ratio = (groups["high"] - groups["low"]) / (rows["high"] - rows["low"])
     np.testing.assert_allclose(ratio, 4, rtol=0.4)  # the root of 16
+
+
+def test_weights_of_rows_reach_the_forests():
+    z = np.random.default_rng(4).normal(size=(800, 2))
+    even = np.arange(800) % 2 == 0
+    y = np.where(even, z[:, 0], z[:, 1]) > 0  # told by the first column in every other row
+    latents = read_latents(z, y, None, -1)
+    importance, accuracy = importances(latents, latents.codes, None, 0)
+    np.testing.assert_allclose(importance[:, 0] / importance.sum(), 0.5, atol=0.1)
+    assert accuracy[0] == pytest.approx(0.75, abs=0.05)
+    importance, accuracy = importances(latents, latents.codes, np.where(even, 50, 1), 0)
+    assert importance[0, 0] / importance.sum() > 0.9
+    assert accuracy[0] > 0.95
 
 
 def test_scores_of_a_fitted_model():
