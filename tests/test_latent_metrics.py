@@ -17,7 +17,7 @@ from skdive.metrics import (
     sap,
     total_correlation,
 )
-from skdive.metrics.association import read_latents
+from skdive.metrics.association import folds, read_latents
 from skdive.metrics.importance import dci_of, importances
 
 RNG = np.random.default_rng(0)
@@ -171,17 +171,34 @@ def test_both_classifiers_are_needed():
     z = np.random.default_rng(2).normal(size=(N, 6))
     parity = (z[:, 0] * z[:, 1] > 0).astype(int)  # not linear, in two columns
     spread = (z.sum(axis=1) > 0).astype(int)  # linear, in all columns
-    found = mutual_information(z, np.column_stack([parity, spread]), blocks=[list(range(6))])
-    assert (found.to_numpy() > [[0.25, 0.55]]).all()
-    assert (found.to_numpy() < np.log(2)).all()
+    labels = np.column_stack([parity, spread])
+    for scale in (1, np.logspace(-4, 4, 6)):
+        found = mutual_information(z * scale, labels, blocks=[list(range(6))]).to_numpy()
+        assert (found > [[0.25, 0.55]]).all()
+        assert (found < np.log(2)).all()
+
+
+def test_folds_are_contiguous_in_each_class():
+    for y in (np.repeat([0, 1, 2], [50, 23, 7]), RNG.integers(3, size=80)):
+        held_out = [test for _, test in folds(y)]
+        np.testing.assert_array_equal(np.sort(np.concatenate(held_out)), np.arange(80))
+        for train, test in folds(y):
+            assert set(train) == set(range(80)) - set(test)
+            for k in range(3):
+                rank = np.flatnonzero(np.isin(np.flatnonzero(y == k), test))
+                assert len(rank) in ((y == k).sum() // 5, (y == k).sum() // 5 + 1)
+                assert (np.diff(rank) == 1).all()
 
 
 def test_accuracy_of_a_block_does_not_depend_on_how_frequent_classes_are():
     rng = np.random.default_rng(3)
-    y = (rng.random(N) < 0.1).astype(int)
+    y = rng.choice(3, p=[0.8, 0.1, 0.1], size=N)
     z = np.column_stack([2 * y + rng.normal(size=N), rng.normal(size=N)])
-    # two normal distributions, 2 apart, are told at the middle, though the one is rare
-    assert sap(z, y, blocks=[[0], [1]]) == pytest.approx(norm.cdf(1) - 0.5, abs=0.04)
+    # normal distributions, 2 apart, are told at their middles, though two of them are rare
+    expected = (2 * norm.cdf(1) + (2 * norm.cdf(1) - 1)) / 3
+    assert sap(z, y, blocks=[[0], [1]]) == pytest.approx(expected - 1 / 3, abs=0.03)
+    found = importances(read_latents(z, y, None, -1), y[:, None], None, 0)[1]
+    assert found[0] == pytest.approx(expected, abs=0.05)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -206,6 +223,7 @@ def test_total_correlation_of_a_gaussian():
 def test_total_correlation_leaves_out_what_does_not_vary():
     z = RNG.normal(size=(500, 3)) @ RNG.normal(size=(3, 3)) + 100
     expected = total_correlation(z)
+    assert total_correlation(z * [1e-9, 1, 1e9]) == pytest.approx(expected)
     constant = np.column_stack([z, np.full(500, 0.1)])
     assert total_correlation(constant) == pytest.approx(expected)
     assert total_correlation(constant[:, 3:]) == 0
