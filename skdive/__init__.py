@@ -1,5 +1,6 @@
 """Disentangled forecasts and embeddings of time series, as scikit-learn estimators."""
 
+from skdive.baselines import BetaTCVAEForecaster, VAEForecaster
 from skdive.encoder import DeepDIVEEncoder
 from skdive.forecaster import DeepDIVEForecaster
 from skdive.interleaving import Interleaving
@@ -7,9 +8,11 @@ from skdive.sliding import WindowSet, sliding_windows
 from skdive.windows import Windows
 
 __all__ = [
+    "BetaTCVAEForecaster",
     "DeepDIVEEncoder",
     "DeepDIVEForecaster",
     "Interleaving",
+    "VAEForecaster",
     "WindowSet",
     "Windows",
     "sliding_windows",

@@ -1,4 +1,4 @@
-"""How the estimators are fitted: labels, validation windows, scales, devices, training."""
+"""How the estimators are fitted: validation windows, scales, devices, training."""
 
 from __future__ import annotations
 
@@ -18,31 +18,41 @@ from skdive.batches import (
     standardise,
 )
 from skdive.checks import can_autocast, can_compile, resolve_device
-from skdive.factors import FactorCodec
 from skdive.inference import LatentModel
+from skdive.objective import Objective
 from skdive.parallel import Process, launched_process
 from skdive.training import fit_net, make_net
 from skdive.watching import CallbackSupportMixin, EpochWatcher
 from skdive.windows import Windows
 
 
-class BaseDeepDIVE(CallbackSupportMixin, LatentModel):
-    """Base of the estimators around a DeepDIVE network.
+class BaseWindowModel(CallbackSupportMixin, LatentModel):
+    """Base of the estimators around a network of windows.
 
-    Subclasses say in `fit` what windows, futures and labels are; the rest of fitting is here.
+    Subclasses say in `fit` what windows, futures and labels are, and choose network and objective;
+    the rest of fitting is here.
     """
 
     _monitor = "valid_loss"  # what early stopping looks at
 
+    def _network(self) -> dict[str, Any]:
+        """Parameters of `DeepDIVE` that the data does not decide."""
+        raise NotImplementedError
+
+    def _objective(self, n_windows: int, process: Process) -> Objective:
+        """What training on so many windows minimises."""
+        return Objective(self.likelihood, self.beta)
+
     def _fit_labels(self, marginals: Any, n: int) -> np.ndarray:
-        """Learn the factors and their classes; returns the codes (n, F)."""
-        self._codec = FactorCodec()
-        if marginals is None:
-            self.factor_names_, self.classes_ = (), []
-            return np.empty((n, 0), dtype=np.int64)
-        codes = self._codec.fit_transform(marginals, n, self.missing_label)
-        self.factor_names_, self.classes_ = self._codec.names_, self._codec.classes_
-        return codes
+        """Learn factors from the labels; returns codes (n, F). Here there are no factors."""
+        return np.empty((n, 0), dtype=np.int64)
+
+    def _labels(self, marginals: Any, n: int) -> np.ndarray:
+        """Codes (n, F) of the labels of validation windows."""
+        return np.empty((n, 0), dtype=np.int64)
+
+    def _warn_unlearnt(self, codes: np.ndarray, train: np.ndarray) -> None:
+        """Warn of classes that only the windows held out for validation have."""
 
     def _fit(
         self,
@@ -57,11 +67,6 @@ class BaseDeepDIVE(CallbackSupportMixin, LatentModel):
         `positions` are the time steps at which windows begin; `held_out` is validation data, in
         place of the newest windows.
         """
-        if not self.conditional_dim and marginals is None:
-            raise ValueError(
-                "there is nothing to encode a window in: give marginals, or a conditional_dim "
-                "greater than 0."
-            )
         self._device = resolve_device(self.device)
         offset = offset_of(x, y)
         self._continues = offset is not None
@@ -91,26 +96,11 @@ class BaseDeepDIVE(CallbackSupportMixin, LatentModel):
         data = self._batches(x[train], None if y is None else y[train], codes[train])
         valid_data = None
         if held_out is not None:
-            labels = np.full((len(held_out[0]), codes.shape[1]), -1)
-            if held_out[2] is not None and self.factor_names_:
-                labels = self._codec.transform(held_out[2], len(held_out[0]))
+            labels = self._labels(held_out[2], len(held_out[0]))
             valid_data = self._batches(*held_out[:2], labels)
         elif valid is not None:
             valid_data = self._batches(x[valid], None if y is None else y[valid], codes[valid])
         self._train(data, valid_data, horizon, sources)
-
-    def _warn_unlearnt(self, codes: np.ndarray, train: np.ndarray) -> None:
-        """Warn of classes that only the windows held out for validation have."""
-        for f, (name, classes) in enumerate(zip(self.factor_names_, self.classes_, strict=True)):
-            learnt = np.bincount(codes[train, f] + 1, minlength=len(classes) + 1)[1:] > 0
-            if not learnt.all():
-                lost = classes[~learnt].tolist()
-                warn(
-                    f"classes of factor {name!r} that no training window has: {lost[:5]}"
-                    f"{', ...' if len(lost) > 5 else ''}. All their windows are among the newest, "
-                    "which are held out for validation; pass X_val, or early_stopping=False.",
-                    stacklevel=4,
-                )
 
     def _batches(self, x: Windows, y: Windows | None, codes: np.ndarray) -> WindowBatches:
         """Put windows, futures and codes on the device; one series for both where y continues x."""
@@ -140,22 +130,17 @@ class BaseDeepDIVE(CallbackSupportMixin, LatentModel):
         module = {
             "lookback": train.x.length,
             "n_channels": train.x.n_channels,
-            "priors": [prior.tolist() for prior in getattr(self._codec, "priors_", [])],
             "horizon": horizon,
             "sources": sources,
-            "marginal_dim": self.marginal_dim,
-            "conditional_dim": self.conditional_dim,
             "width": self.hidden_dim,
             "dropout": self.dropout,
-            "fusion": self.fusion,
-            "linear_path": getattr(self, "linear_path", False),
+            **self._network(),
         }
         launched = self.device == "accelerate"
         process = launched_process() if launched else Process(self._device)
         net = make_net(
             module,
-            likelihood=self.likelihood,
-            beta=self.beta,
+            self._objective(len(train), process),
             monitor=self._monitor,
             patience=self.n_iter_no_change if self.early_stopping and valid is not None else None,
             callbacks=list(self.callbacks or []),

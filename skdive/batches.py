@@ -272,10 +272,13 @@ class Rows:
     def __len__(self) -> int:
         return len(self.index) if self.counts else 0
 
-    def parts(self) -> Iterator[tuple[Batch, float]]:
-        """Batches of at most `chunk` windows, and how much of the whole each is."""
+    def parts(self, undivided: bool = False) -> Iterator[tuple[Batch, float]]:
+        """Batches, of at most `chunk` windows or undivided, and how much of the whole each is."""
         if self._whole is not None:
             yield self._whole, 1.0
+            return
+        if undivided:
+            yield self.data.take(self.index), 1.0
             return
         for part in self._parts:
             yield self.data.take(part), len(part) / len(self.index)

@@ -20,6 +20,7 @@ from skdive.windows import Windows
 INTS = {  # parameter: least value
     "marginal_dim": 1,
     "conditional_dim": 0,
+    "latent_dim": 1,
     "hidden_dim": 1,
     "max_epochs": 1,
     "batch_size": 1,
@@ -58,7 +59,7 @@ def check_parameters(parameters: dict[str, Any]) -> None:
         if not isinstance(value, bool | np.bool_):
             raise TypeError(f"{name} must be True or False, got {value!r}.")
     for name, choices in CHOICES.items():
-        if parameters[name] not in choices:
+        if name in parameters and parameters[name] not in choices:
             raise ValueError(f"{name} must be one of {choices}, got {parameters[name]!r}.")
     if parameters["hidden_dim"] % 4:
         raise ValueError(

@@ -9,10 +9,10 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from skdive.base import BaseDeepDIVE
 from skdive.batches import row_positions
 from skdive.checks import check_parameters
 from skdive.layers import NormedWindow
+from skdive.marginals import BaseDeepDIVE
 from skdive.watching import with_callbacks
 from skdive.windows import Windows
 

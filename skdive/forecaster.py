@@ -4,25 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-from sklearn.base import RegressorMixin
-from sklearn.utils.validation import (
-    check_array,
-    check_consistent_length,
-    check_is_fitted,
-)
-from torch import Tensor
+from sklearn.utils.validation import check_is_fitted
 
-from skdive.base import BaseDeepDIVE
-from skdive.batches import row_positions, standardise
-from skdive.checks import check_parameters, check_windows
-from skdive.layers import NormedWindow
-from skdive.scoring import RunningR2
+from skdive.futures import WindowForecaster
+from skdive.marginals import BaseDeepDIVE
 from skdive.watching import with_callbacks
-from skdive.windows import Windows
 
 
-class DeepDIVEForecaster(RegressorMixin, BaseDeepDIVE):
+class DeepDIVEForecaster(WindowForecaster, BaseDeepDIVE):
     """Forecast windows, through latents that are tied to what is known about them.
 
     A variational autoencoder for windows of a time series. Its *marginal* latents, a small block
@@ -106,7 +95,13 @@ class DeepDIVEForecaster(RegressorMixin, BaseDeepDIVE):
     See Also
     --------
     DeepDIVEEncoder : Embeds windows for a classifier.
+    VAEForecaster, BetaTCVAEForecaster : Baselines on the same network.
     sliding_windows : Makes X, y and marginals from series.
+
+    Notes
+    -----
+    The ablations of the paper are settings: `fit` without marginals is DeepDIVE-(a), conditional
+    latents only, and `conditional_dim=0` is DeepDIVE-(b), marginal latents only.
 
     References
     ----------
@@ -129,8 +124,6 @@ class DeepDIVEForecaster(RegressorMixin, BaseDeepDIVE):
     >>> model.transform(test.X).shape
     (85, 40)
     """
-
-    _monitor = "valid_forecast"
 
     def __init__(
         self,
@@ -215,53 +208,8 @@ class DeepDIVEForecaster(RegressorMixin, BaseDeepDIVE):
         ValueError, TypeError
             If a parameter or the data is not as described.
         """
-        check_parameters(self.get_params(deep=False))
-        x = self._windows(X, reset=True)
-        futures = self._futures(y, len(x), "y", reset=True)
-        held_out = None
-        if X_val is not None:
-            if y_val is None:
-                raise ValueError("X_val needs y_val, the futures of its windows; got None.")
-            x_val = self._windows(X_val)
-            held_out = (x_val, self._futures(y_val, len(x_val), "y_val"), marginals_val)
-        elif y_val is not None or marginals_val is not None:
-            raise ValueError("y_val and marginals_val belong to X_val, which is None.")
-        is_array = not isinstance(X, Windows)
-        positions = row_positions(x, futures.length) if is_array else x.starts
-        self._fit(x, futures, marginals, positions, held_out)
+        self._fit(*self._given(X, y, X_val, y_val, marginals, marginals_val))
         return self
-
-    def _futures(self, y: Any, n: int, name: str, reset: bool = False) -> Windows:
-        """Check the futures of n windows, in whatever form they came, and see them as Windows."""
-        if y is None:
-            raise ValueError(
-                f"{type(self).__name__} requires y to be passed, but the target y is None."
-            )
-        if isinstance(y, Windows):
-            check_windows(y, name)
-            futures, ndim = y, 2
-        else:
-            y = check_array(y, ensure_2d=False, allow_nd=True, dtype="numeric", input_name=name)
-            if y.ndim > 3:
-                raise ValueError(
-                    f"{name} must have shape (n,), (n, horizon) or (n, horizon, n_targets), got "
-                    f"{y.shape}."
-                )
-            ndim = y.ndim
-            if y.size == 0:
-                raise ValueError(f"{name} is empty: it has shape {y.shape}; horizon must be >= 1.")
-            floats = y if y.dtype in (np.float32, np.float64) else y.astype(np.float64)
-            futures = Windows.from_array(floats.reshape(len(y), y.shape[1] if ndim > 1 else 1, -1))
-        check_consistent_length(range(n), range(len(futures)))
-        shape = futures.length, futures.n_channels
-        if reset:
-            self._y_ndim, self._y_shape, self._y_names = ndim, shape, futures.names
-        elif shape != self._y_shape:
-            raise ValueError(
-                f"{name} has {shape[0]} steps of {shape[1]} targets, but {self._y_shape[0]} steps "
-                f"of {self._y_shape[1]} targets were fitted."
-            )
-        return futures
 
     def predict(self, X: Any, marginals: Any = None) -> Any:
         """Forecast what follows each window, from latent means.
@@ -283,95 +231,4 @@ class DeepDIVEForecaster(RegressorMixin, BaseDeepDIVE):
         check_is_fitted(self)
         windows = self._windows(X)
         known = [] if marginals is None else [self._codes(marginals, len(windows))]
-        (y,) = self._collect(windows, _forecast, *known, undo=self._scale_y)
-        if self._y_ndim == 3:
-            return y
-        y = y.ravel() if self._y_ndim == 1 else y.reshape(len(y), -1)
-        return self._framed(y, X) if self._y_ndim == 2 else y
-
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        r"""Coefficient of determination :math:`R^2` of the forecast, as of every regressor.
-
-        Windows of futures are never held all at once: memory does not grow with their number.
-
-        Parameters
-        ----------
-        X : Windows, array-like or DataFrame
-            Windows, in the form and units of `fit`.
-        y : as in `fit`
-            Their futures.
-        sample_weight : array-like of shape (n,), default=None
-            Weights of the windows.
-
-        Returns
-        -------
-        r2 : float
-            Mean over the columns of `y`: steps and targets. 1 is perfect; the mean of `y` gets 0.
-        """
-        if not isinstance(y, Windows) or len(y) < 2:
-            return super().score(X, y, sample_weight)
-        check_is_fitted(self)
-        windows = self._windows(X)
-        futures = self._futures(y, len(windows), "y")
-        weight = np.ones(len(windows)) if sample_weight is None else np.asarray(sample_weight)
-        check_consistent_length(range(len(windows)), weight)
-
-        r2 = RunningR2(centre=self._scale_y.mean)
-        for rows, (y_pred,) in self._map(windows, _forecast, undo=self._scale_y):
-            y_true = np.asarray(futures[rows]).reshape(y_pred.shape)
-            r2.add(y_true, y_pred, weight[rows])
-        return r2.result()
-
-    def _framed(self, y: np.ndarray, X: Any) -> Any:
-        """A frame of the forecast, if `set_output` asks for one."""
-        kind = getattr(self, "_sklearn_output_config", {}).get("transform")
-        if kind not in ("pandas", "polars"):
-            return y
-        steps, n_targets = self._y_shape
-        names = self._y_names or [f"y{c}" for c in range(n_targets)]
-        columns = [f"{name}_{step}" for step in range(1, steps + 1) for name in names]
-        if kind == "polars":
-            import polars
-
-            return polars.DataFrame(y, schema=columns)
-        import pandas
-
-        return pandas.DataFrame(y, columns=columns, index=getattr(X, "index", None))
-
-    def score_samples(self, X: Any, y: Any = None, *, return_terms: bool = False) -> Any:
-        """Evidence lower bound of each window: low where a window is unusual.
-
-        Parameters
-        ----------
-        X : Windows, array-like or DataFrame
-            Windows, in the form and units of `fit`.
-        y : as in `fit`, default=None
-            Their futures; None leaves the forecast out of the bound.
-        return_terms : bool, default=False
-            Whether to return the terms of the bound as well.
-
-        Returns
-        -------
-        elbo : ndarray of shape (n,)
-            The bound of Proposition 1 in nats, for densities of standardised values, with
-            expectations taken at the latent means and the bound of Theorem 1 for the KL divergence
-            of the marginal latents. With `return_terms` a dict of arrays that add up to "elbo":
-            "reconstruction", "forecast" (given y), "kl_marginal" and "kl_conditional".
-        """
-        check_is_fitted(self)
-        windows = self._windows(X)
-        future = None
-        if y is not None:
-            futures = self._futures(y, len(windows), "y")
-            device = self._module.conditional.log_scale_x.device
-            future = standardise(futures, self._scale_y, self.net_.dtype, device)
-        return self._elbo(windows, future, return_terms)
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.target_tags.multi_output = True
-        return tags
-
-
-def _forecast(module: Any, window: NormedWindow, *codes: Tensor) -> list[Tensor]:
-    return [module(window, *codes)]
+        return self._forecast(windows, X, *known)

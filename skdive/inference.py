@@ -1,4 +1,4 @@
-"""What a fitted model answers: embeddings, reconstructions, labels, likelihoods."""
+"""What every fitted model answers: embeddings, reconstructions, likelihoods."""
 
 from __future__ import annotations
 
@@ -13,19 +13,15 @@ from torch import Tensor
 
 from skdive.batches import Standardiser, standardise
 from skdive.checks import check_windows
-from skdive.factors import FactorCodec
 from skdive.layers import NormedWindow, norm_windows
 from skdive.losses import conditional_kl, kernel_kl, marginal_kl_bound
 from skdive.windows import Windows
 
 
 class LatentModel(TransformerMixin, BaseEstimator):
-    """The methods that every estimator has once `BaseDeepDIVE` has fitted it."""
+    """The methods that every estimator has once `BaseWindowModel` has fitted it."""
 
     net_: Any
-    factor_names_: tuple[str, ...]
-    classes_: list[np.ndarray]
-    _codec: FactorCodec
     _scale_x: Standardiser
 
     def _windows(self, X: Any, *, reset: bool = False) -> Windows:
@@ -52,14 +48,6 @@ class LatentModel(TransformerMixin, BaseEstimator):
                 f"{self._shape[1]} channels."
             )
         return windows
-
-    def _codes(self, marginals: Any, n: int) -> Tensor:
-        """Codes of labels, -1 where they are unknown."""
-        if not self.factor_names_:
-            raise ValueError(
-                f"marginals were given, but this {type(self).__name__} was fitted without any."
-            )
-        return torch.from_numpy(self._codec.transform(marginals, n))
 
     @property
     def _module(self) -> Any:
@@ -119,9 +107,9 @@ class LatentModel(TransformerMixin, BaseEstimator):
 
         Returns
         -------
-        Z : ndarray of shape (n, n_factors * marginal_dim + conditional_dim)
-            The latent block of each factor, then the conditional latent; `get_feature_names_out`
-            names the columns.
+        Z : ndarray of shape (n, n_latents)
+            `get_feature_names_out` names the columns. Of DeepDIVE these are the latent block of
+            each factor, then the conditional latent.
         """
         check_is_fitted(self)
         windows = self._windows(X)
@@ -133,7 +121,7 @@ class LatentModel(TransformerMixin, BaseEstimator):
 
         Parameters
         ----------
-        Z : array-like of shape (n, n_factors * marginal_dim + conditional_dim)
+        Z : array-like of shape (n, n_latents)
             Embeddings, as `transform` returns them.
 
         Returns
@@ -151,7 +139,7 @@ class LatentModel(TransformerMixin, BaseEstimator):
         blocks = (module.n_factors, module.marginal_dim)
         split = blocks[0] * blocks[1]
         with torch.inference_mode():
-            z = torch.as_tensor(Z, dtype=weights.dtype, device=weights.device)
+            z = torch.tensor(Z, dtype=weights.dtype, device=weights.device)
             x = module.decode(z[:, :split].unflatten(1, blocks), z[:, split:]).cpu().numpy()
         return self._in_shape_of_x(self._scale_x.undo(x.swapaxes(1, 2))).astype(Z.dtype, copy=False)
 
@@ -175,47 +163,6 @@ class LatentModel(TransformerMixin, BaseEstimator):
 
         (x,) = self._collect(windows, decoded, undo=self._scale_x)
         return x.reshape(windows.shape)
-
-    def predict_marginals(self, X: Any) -> np.ndarray:
-        """Tell the class of each factor from the window.
-
-        Parameters
-        ----------
-        X : Windows, array-like or DataFrame
-            Windows, in the form and units of `fit`.
-
-        Returns
-        -------
-        labels : ndarray of shape (n, n_factors)
-            In the labels' own values; of dtype object where the factors' types differ.
-        """
-        probabilities = self.predict_marginals_proba(X)
-        return self._codec.inverse_transform(np.stack([p.argmax(1) for p in probabilities], axis=1))
-
-    def predict_marginals_proba(self, X: Any) -> list[np.ndarray]:
-        """Probabilities of the classes of each factor.
-
-        Parameters
-        ----------
-        X : Windows, array-like or DataFrame
-            Windows, in the form and units of `fit`.
-
-        Returns
-        -------
-        probabilities : list of ndarrays of shape (n, n_classes)
-            One array for each factor; columns in the order of `classes_`.
-        """
-        check_is_fitted(self)
-        windows = self._windows(X)
-        if not self.factor_names_:
-            raise ValueError(f"this {type(self).__name__} was fitted without marginals.")
-
-        def posteriors(module: Any, window: NormedWindow) -> list[Tensor]:
-            b = module.infer_marginals(window).mean
-            return [module.marginal.rbf.log_posteriors(b).exp()]
-
-        (every,) = self._collect(windows, posteriors)
-        return [every[:, f, : len(classes)] for f, classes in enumerate(self.classes_)]
 
     def _bound(self, windows: Windows, y: Any) -> dict[str, np.ndarray]:
         """Terms of the evidence lower bound, per window; y is standardised."""
@@ -255,23 +202,11 @@ class LatentModel(TransformerMixin, BaseEstimator):
         Returns
         -------
         names : ndarray of str
-            ``marginal_<factor>_<d>`` and ``conditional_<j>``.
+            ``latent_<j>``.
         """
         check_is_fitted(self)
-        dims = range(self._module.marginal_dim)
-        names = [f"marginal_{factor}_{d}" for factor in self.factor_names_ for d in dims]
-        names += [f"conditional_{j}" for j in range(self._module.conditional_dim)]
+        names = [f"latent_{j}" for j in range(self._module.conditional_dim)]
         return np.array(names, dtype=object)
-
-    @property
-    def prototypes_(self) -> dict[str, np.ndarray]:
-        """Prototypes of the classes of each factor, {factor: (n_classes, marginal_dim)}."""
-        check_is_fitted(self)
-        centres = self._module.marginal.rbf.centres.detach().cpu().numpy()
-        return {
-            name: centres[f, : len(self.classes_[f])].copy()
-            for f, name in enumerate(self.factor_names_)
-        }
 
     def _in_shape_of_x(self, x: np.ndarray) -> np.ndarray:
         """Windows (n, lookback, n_channels) with as many dimensions as X had in fit."""

@@ -8,10 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from skdive.batches import Batch
+from skdive.layers import Gaussian
 from skdive.losses import (
     LIKELIHOODS,
     conditional_kl,
     kernel_kl,
+    kl_parts,
     marginal_cross_entropy,
     marginal_kl_bound,
 )
@@ -41,6 +43,8 @@ class Objective(nn.Module):
     beta : float
         Weight of the KL divergences.
     """
+
+    compares_windows = False  # whether the loss of a batch is more than a mean over its windows
 
     def __init__(self, likelihood: str = "laplace", beta: float = 0.1):
         super().__init__()
@@ -76,8 +80,12 @@ class Objective(nn.Module):
             terms["reconstruction"] = x_nll
             if y_nll is not None:
                 terms["forecast"] = y_nll
-            terms["kl_conditional"] = conditional_kl(q_a).mean()
+            terms |= self.divergences(q_a)
         return Losses(self.total(terms, window.x if y is None else y), terms)
+
+    def divergences(self, q_a: Gaussian) -> dict[str, Tensor]:
+        """What the posterior of the conditional latent costs."""
+        return {"kl_conditional": conditional_kl(q_a).mean()}
 
     def likelihood(
         self,
@@ -98,11 +106,52 @@ class Objective(nn.Module):
 
     def total(self, terms: dict[str, Tensor], modelled: Tensor) -> Tensor:
         """The weighted sum of the terms that there are."""
-        weights = {
+        weights = self.weights(terms, modelled[0].numel())
+        return torch.stack([weights[name] * term for name, term in terms.items()]).sum()
+
+    def weights(self, terms: dict[str, Tensor], n_values: int) -> dict[str, float]:
+        """The weight of each term; `n_values` are those of a window that the loss counts."""
+        return {
             "cross_entropy": 1.0,
             "kl_marginal": self.beta,
             "reconstruction": RECONSTRUCTION_WEIGHT if "forecast" in terms else 1.0,
             "forecast": 1.0,
-            "kl_conditional": self.beta / modelled[0].numel(),
+            "kl_conditional": self.beta / n_values,
         }
-        return torch.stack([weights[name] * term for name, term in terms.items()]).sum()
+
+
+class TotalCorrelationObjective(Objective):
+    """The objective of beta-TCVAE: of the divergence, only the total correlation has weight beta.
+
+    The batch stands for all windows, so it must not be computed in parts.
+
+    Parameters
+    ----------
+    likelihood : {"laplace", "gaussian"}
+        Noise of reconstruction and forecast.
+    beta : float
+        Weight of the total correlation.
+    n_windows : int
+        Windows to train on.
+    """
+
+    compares_windows = True
+
+    def __init__(self, likelihood: str, beta: float, n_windows: int):
+        super().__init__(likelihood, beta)
+        self.n_windows = n_windows
+
+    def divergences(self, q_a: Gaussian) -> dict[str, Tensor]:
+        """The three parts, at samples of their own: means would say nothing of q(z)."""
+        full = torch.promote_types(q_a.mean.dtype, torch.float32)  # densities need the precision
+        q_a = Gaussian(q_a.mean.to(full), q_a.scale.to(full))
+        parts = kl_parts(q_a, q_a.sample(), self.n_windows)
+        names = ("mutual_information", "total_correlation", "dimension_wise_kl")
+        return {name: part.mean() for name, part in zip(names, parts, strict=True)}
+
+    def weights(self, terms: dict[str, Tensor], n_values: int) -> dict[str, float]:
+        return super().weights(terms, n_values) | {
+            "mutual_information": 1 / n_values,
+            "total_correlation": self.beta / n_values,
+            "dimension_wise_kl": 1 / n_values,
+        }

@@ -24,7 +24,10 @@ from skdive.ridge import ridge_weights
 LINEAR_PATH_LR = 0.1  # times lr: it starts at its optimum, and follows the latents slowly
 WEIGHT_DECAY = 0.01
 ONE_FIT = RLock()  # torch has one source of random numbers for all threads of a process
-TERMS = ("cross_entropy", "kl_marginal", "reconstruction", "forecast", "kl_conditional")
+TERMS = (
+    *("cross_entropy", "kl_marginal", "reconstruction", "forecast", "kl_conditional"),
+    *("mutual_information", "total_correlation", "dimension_wise_kl"),
+)
 
 
 class StopTraining(KeyboardInterrupt):
@@ -92,8 +95,13 @@ class InterleavedNet(NeuralNet):
         self.phases_ = tuple(phases) if n_factors else ("conditional",)
 
     def get_iterator(self, dataset: WindowBatches, training: bool = False) -> Any:
-        """Rows whose windows are gathered on the device; evaluation takes larger batches."""
-        size = self.batch_size if training else max(1, dataset.x.chunk // 2) * self.process_.size
+        """Rows whose windows are gathered on the device; evaluation takes larger batches.
+
+        Unless the loss compares the windows of a batch: then it depends on how many there are.
+        """
+        size = self.batch_size
+        if not training and not self.criterion_.compares_windows:
+            size = max(1, dataset.x.chunk // 2) * self.process_.size
         return _Epochs(dataset, size, training, self.process_)
 
     def train_step(self, batch: Rows, **fit_params: Any) -> dict[str, Any]:
@@ -101,7 +109,7 @@ class InterleavedNet(NeuralNet):
         found: list[tuple[str, float, Losses]] = []
         device_type = batch.index.device.type
         for phase in self.phases_:
-            for part, share in batch.parts():
+            for part, share in batch.parts(self.criterion_.compares_windows):
                 with torch.autocast(device_type, torch.bfloat16, enabled=self.autocast):
                     losses = self.objective_(self.live_, part, phase, training=True)
                 (share * losses.total).backward()
@@ -128,7 +136,7 @@ class InterleavedNet(NeuralNet):
         phase = "joint" if self.module_.n_factors else "conditional"
         found = []
         with torch.no_grad():
-            for part, share in batch.parts():
+            for part, share in batch.parts(self.criterion_.compares_windows):
                 losses = self.criterion_(self.module_, part, phase)
                 found.append(("loss", share * len(batch), losses))
         return {"loss": losses.total, "found": found}
@@ -269,9 +277,8 @@ def fit_net(
 
 def make_net(
     module: dict[str, Any],
+    objective: Objective,
     *,
-    likelihood: str,
-    beta: float,
     monitor: str,
     patience: int | None,
     callbacks: list,
@@ -283,8 +290,8 @@ def make_net(
     ----------
     module : dict
         Parameters of `DeepDIVE`.
-    likelihood, beta
-        Parameters of `Objective`.
+    objective : Objective
+        What training minimises.
     monitor, patience : str, int
         Early stopping, which restores the best weights; a patience of None does without.
     callbacks : list
@@ -301,9 +308,7 @@ def make_net(
         extra.append(("early_stopping", stopping))
     return InterleavedNet(
         DeepDIVE,
-        criterion=Objective,
-        criterion__likelihood=likelihood,
-        criterion__beta=beta,
+        criterion=objective,
         optimizer=torch.optim.AdamW,
         callbacks=[*extra, *callbacks],
         train_split=None,

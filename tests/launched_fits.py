@@ -15,7 +15,13 @@ from sklearn.model_selection import GridSearchCV, TimeSeriesSplit
 from skorch.callbacks import Callback
 
 import skdive.objective
-from skdive import DeepDIVEEncoder, DeepDIVEForecaster, Interleaving
+from skdive import (
+    BetaTCVAEForecaster,
+    DeepDIVEEncoder,
+    DeepDIVEForecaster,
+    Interleaving,
+    VAEForecaster,
+)
 from skdive.layers import Gaussian
 
 RANK = int(os.environ.get("RANK", 0))
@@ -32,6 +38,11 @@ def data(n=700):
 def forecaster(device, **options):
     small = dict(hidden_dim=8, marginal_dim=2, conditional_dim=3, batch_size=16, max_epochs=3)
     return DeepDIVEForecaster(**{**small, "random_state": 0, "device": device, **options})
+
+
+def baseline(Estimator, device, **options):
+    small = dict(hidden_dim=8, latent_dim=3, batch_size=16, max_epochs=3, dropout=0.0)
+    return Estimator(**{**small, "random_state": 0, "device": device, **options})
 
 
 def summary(model):
@@ -82,6 +93,8 @@ def without_noise(device):
         encoder = DeepDIVEEncoder(hidden_dim=8, dropout=0.0, max_epochs=2, batch_size=16)
         encoder.set_params(random_state=0, device=device, callbacks=[Order()])
         fits["encoder"] = summary(encoder.fit(X[:51].reshape(51, -1), labels[:51]))
+        vae = baseline(VAEForecaster, device, callbacks=[Order()])
+        fits["vae"] = summary(vae.fit(X[:51], y[:51], X[60:62], y[60:62]))
     return fits
 
 
@@ -141,6 +154,13 @@ def together(out):
     found["params"] = clone(model).get_params()
     if RANK == 0:
         Path(out, "model.pkl").write_bytes(pickle.dumps(model))
+
+    beta_tcvae = baseline(BetaTCVAEForecaster, "accelerate")
+    found["without"]["beta-tcvae"] = summary(beta_tcvae.fit(X, y))
+    try:
+        beta_tcvae.set_params(batch_size=3).fit(X, y)
+    except ValueError as error:
+        found["few windows"] = str(error)
 
     search = GridSearchCV(
         forecaster("accelerate", max_epochs=1, random_state=None),

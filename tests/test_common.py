@@ -7,13 +7,15 @@ os.environ["SCIPY_ARRAY_API"] = "1"  # or one of the checks is skipped
 import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from skdive import DeepDIVEEncoder, DeepDIVEForecaster
+from skdive import BetaTCVAEForecaster, DeepDIVEEncoder, DeepDIVEForecaster, VAEForecaster
 
 
 @parametrize_with_checks(
     [
         DeepDIVEForecaster(),
         DeepDIVEEncoder(),
+        VAEForecaster(),
+        BetaTCVAEForecaster(),
         DeepDIVEForecaster(
             marginal_dim=1,
             conditional_dim=4,

@@ -187,6 +187,19 @@ def test_validation_data(w):
     assert "valid_loss" not in forecaster(early_stopping=False).fit(w.X, w.y).net_.history[-1]
 
 
+def test_validation_labels(w):
+    valid = {"X_val": w.X[300:], "y_val": w.y[300:]}
+    labels = w.marginals[:200]
+    unknown = forecaster(max_epochs=1).fit(w.X[:200], w.y[:200], labels, **valid)
+    known = forecaster(max_epochs=1)
+    known.fit(w.X[:200], w.y[:200], labels, **valid, marginals_val=w.marginals[300:])
+    assert unknown.net_.history[0, "valid_cross_entropy"] == 0
+    (probabilities,) = known.predict_marginals_proba(w.X[300:])
+    hours = w.marginals["hour"].to_numpy()[300:]
+    cross_entropy = -np.log(probabilities[np.arange(len(hours)), hours]).mean()
+    assert known.net_.history[0, "valid_cross_entropy"] == pytest.approx(cross_entropy)
+
+
 def test_random_state(w):
     one, same, other = (forecaster(random_state=s).fit(w.X, w.y).predict(w.X) for s in (1, 1, 2))
     np.testing.assert_array_equal(one, same)

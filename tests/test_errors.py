@@ -3,7 +3,16 @@
 import numpy as np
 import pytest
 
-from skdive import DeepDIVEEncoder, DeepDIVEForecaster, Windows, sliding_windows
+from skdive import (
+    BetaTCVAEForecaster,
+    DeepDIVEEncoder,
+    DeepDIVEForecaster,
+    VAEForecaster,
+    Windows,
+    sliding_windows,
+)
+
+ESTIMATORS = [DeepDIVEForecaster, DeepDIVEEncoder, VAEForecaster, BetaTCVAEForecaster]
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(30, 8)), RNG.normal(size=(30, 2))
@@ -34,7 +43,8 @@ BAD_DATA = {
     "continuous label": ({"marginals": X[:, 0]}, "KBinsDiscretizer"),
     "labels too short": ({"marginals": LABELS[:9]}, "9 rows, but there are 30"),
     "X_val alone": ({"X_val": X}, "X_val needs y_val"),
-    "y_val alone": ({"y_val": Y}, "belong to X_val"),
+    "marginals_val alone": ({"marginals_val": LABELS}, "marginals_val belongs to X_val"),
+    "y_val alone": ({"y_val": Y}, "belongs to X_val"),
     "other horizon": ({"X_val": X, "y_val": Y[:, :1]}, "1 steps of 1 targets, but 2 steps"),
 }
 
@@ -45,9 +55,20 @@ def test_data(data, message):
         DeepDIVEForecaster(max_epochs=1).fit(**{"X": X, "y": Y, **data})
 
 
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [case for case in BAD_DATA.values() if not any("marginals" in name for name in case[0])],
+)
+def test_data_of_a_baseline(data, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        VAEForecaster(max_epochs=1).fit(**{"X": X, "y": Y, **data})
+
+
 BAD_PARAMETERS = [
     ("marginal_dim", 0, "marginal_dim must be at least 1, got 0"),
     ("conditional_dim", -1, "conditional_dim must be at least 0"),
+    ("latent_dim", 0, "latent_dim must be at least 1, got 0"),
+    ("latent_dim", 2.5, "latent_dim must be an int, got 2.5"),
     ("hidden_dim", 30, "multiple of 4"),
     ("max_epochs", 1.5, "max_epochs must be an int, got 1.5"),
     ("batch_size", True, "batch_size must be an int"),
@@ -65,10 +86,12 @@ BAD_PARAMETERS = [
 ]
 
 
-@pytest.mark.parametrize("Estimator", [DeepDIVEForecaster, DeepDIVEEncoder])
-@pytest.mark.parametrize(("name", "value", "message"), BAD_PARAMETERS)
+@pytest.mark.parametrize(
+    ("Estimator", "name", "value", "message"),
+    [(E, *bad) for E in ESTIMATORS for bad in BAD_PARAMETERS if bad[0] in E().get_params()],
+)
 def test_parameters(Estimator, name, value, message):
-    y = Y if Estimator is DeepDIVEForecaster else LABELS
+    y = LABELS if Estimator is DeepDIVEEncoder else Y
     with pytest.raises((ValueError, TypeError), match=message):
         Estimator(**{name: value}).fit(X, y)
 

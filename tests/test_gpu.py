@@ -16,7 +16,13 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from skorch.callbacks import Callback
 from torch.testing import assert_close
 
-from skdive import DeepDIVEEncoder, DeepDIVEForecaster, sliding_windows
+from skdive import (
+    BetaTCVAEForecaster,
+    DeepDIVEEncoder,
+    DeepDIVEForecaster,
+    VAEForecaster,
+    sliding_windows,
+)
 from skdive.batches import Batch, DeviceWindows, Standardiser
 from skdive.layers import norm_windows
 from skdive.objective import Objective
@@ -44,7 +50,12 @@ def forecaster(**options):
     return DeepDIVEForecaster(**{**small, **options})
 
 
-@parametrize_with_checks([DeepDIVEForecaster(device="cuda"), DeepDIVEEncoder(device="cuda")])
+@parametrize_with_checks(
+    [
+        Estimator(device="cuda")
+        for Estimator in (DeepDIVEForecaster, DeepDIVEEncoder, VAEForecaster, BetaTCVAEForecaster)
+    ]
+)
 @pytest.mark.filterwarnings("ignore:classes of factor:UserWarning")
 def test_checks_of_scikit_learn(estimator, check):
     check(estimator)

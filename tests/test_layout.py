@@ -40,8 +40,11 @@ PLAN = {
     "scoring": (7, {"numpy"}),
     "inference": (8, ESTIMATOR),
     "base": (9, ESTIMATOR),
-    "forecaster": (10, ESTIMATOR),
-    "encoder": (10, ESTIMATOR),
+    "marginals": (10, ESTIMATOR),
+    "futures": (10, ESTIMATOR),
+    "baselines": (11, ESTIMATOR),
+    "forecaster": (11, ESTIMATOR),
+    "encoder": (11, ESTIMATOR),
 }
 STANDARD = sys.stdlib_module_names
 

@@ -1,5 +1,6 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch.distributions import (
@@ -17,6 +18,7 @@ from skdive.losses import (
     conditional_kl,
     gaussian_nll,
     kernel_kl,
+    kl_parts,
     laplace_nll,
     marginal_cross_entropy,
     marginal_kl_bound,
@@ -188,3 +190,115 @@ def test_unlabelled_windows_teach_the_kernels_but_not_the_classifier(q, rbf):
 
     bound_of(q, rbf, unknown).sum().backward()
     assert (rbf.centres.grad[:, :2] != 0).all()
+
+
+# ---------------------------------------------------------------------------------------------
+# Minibatch-weighted sampling
+
+
+def posteriors(n, dim):
+    q = Gaussian(torch.randn(n, dim).double(), 0.2 + torch.rand(n, dim).double())
+    return Gaussian(q.mean.requires_grad_(), q.scale.requires_grad_())
+
+
+def density(z, mean, scale):
+    return np.exp(-0.5 * ((z - mean) / scale) ** 2) / (scale * np.sqrt(2 * np.pi))
+
+
+def test_the_parts_of_the_kl_are_those_of_the_paper():
+    """Equation by equation, window by window: log q(z) = log 1/(NM) sum_j q(z | x_j)."""
+    n, M, D = 50, 7, 3
+    q = posteriors(M, D)
+    z = q.sample()
+    mean, scale, samples = (t.detach().numpy() for t in (*q, z))
+    expected = np.empty((3, M))
+    for i in range(M):
+        joint, dims = 0.0, np.zeros(D)
+        for j in range(M):
+            each = [density(samples[i, d], mean[j, d], scale[j, d]) for d in range(D)]
+            joint += np.prod(each) / (n * M)
+            dims += np.array(each) / (n * M)
+        own = np.sum(np.log([density(samples[i, d], mean[i, d], scale[i, d]) for d in range(D)]))
+        prior = np.sum(np.log([density(samples[i, d], 0, 1) for d in range(D)]))
+        expected[:, i] = [
+            own - np.log(joint),
+            np.log(joint) - np.log(dims).sum(),
+            np.log(dims).sum() - prior,
+        ]
+
+    assert_close(torch.stack(kl_parts(q, z, n)), torch.from_numpy(expected))
+
+
+def test_the_parts_add_up_to_the_kl():
+    """To its one-sample estimate for each window, whose expectation is the closed form."""
+    q = posteriors(5, 3)
+    sums = torch.stack([sum(kl_parts(q, q.sample(), 100)) for _ in range(2000)]).detach()
+    error = (sums.mean(0) - conditional_kl(q)).abs() / (sums.std(0) / math.sqrt(2000))
+    assert (error < 5).all()
+
+
+@pytest.mark.parametrize("rho", [0.0, 0.5, 0.9])
+def test_the_parts_match_the_closed_form_of_a_gaussian_aggregate(rho):
+    """In a batch of all windows, whose posteriors together make up a Gaussian q(z)."""
+    n, D, scale = 2000, 3, 0.4
+    deviations = torch.tensor([1.0, 2.0, 0.8], dtype=torch.float64)
+    cov = torch.full((D, D), rho, dtype=torch.float64).fill_diagonal_(1)
+    cov = cov * deviations * deviations.unsqueeze(1)
+    means = torch.randn(n, D).double()
+    means = torch.linalg.solve_triangular(  # of covariance I, without sampling error
+        torch.linalg.cholesky((means - means.mean(0)).T.cov(correction=0)),
+        (means - means.mean(0)).T,
+        upper=False,
+    )
+    q = Gaussian((torch.linalg.cholesky(cov) @ means).T, torch.full((n, D), scale).double())
+    cov = cov + scale**2 * torch.eye(D)
+    variances = cov.diagonal()
+    information, correlation, dimensions = (part.mean() for part in kl_parts(q, q.sample(), n))
+
+    offset = math.log(n)  # what a batch of all windows is off by, once for each log q
+    half_logdet = 0.5 * torch.logdet(cov)
+    assert_close(information - offset, half_logdet - D * math.log(scale), atol=0.15, rtol=0)
+    assert_close(
+        correlation - (D - 1) * offset,
+        0.5 * variances.log().sum() - half_logdet,
+        atol=0.1,
+        rtol=0,
+    )
+    kl = 0.5 * (variances - 1 - variances.log()).sum()
+    assert_close(dimensions + D * offset, kl, atol=0.15, rtol=0)
+
+
+def test_gradients_of_the_parts_match_differences():
+    """With respect to all posteriors, which every window of the batch is compared with."""
+    q, noise = posteriors(4, 2), torch.randn(4, 2).double()
+
+    def parts(mean, scale):
+        return kl_parts(Gaussian(mean, scale), mean + scale * noise, 10)
+
+    assert torch.autograd.gradcheck(parts, tuple(q))
+
+
+def test_one_dimension_has_no_total_correlation():
+    q = posteriors(6, 1)
+    assert_close(kl_parts(q, q.sample(), 10)[1], torch.zeros(6).double())
+
+
+def test_the_number_of_windows_only_moves_the_parts_by_constants():
+    q = posteriors(6, 3)
+    z = q.sample()
+    few, many = kl_parts(q, z, 10), kl_parts(q, z, 1000)
+    for one, other, count in zip(few, many, (1, 2, -3), strict=True):
+        assert_close(other - one, torch.full((6,), count * math.log(100)).double())
+    gradients = [
+        torch.autograd.grad(parts[1].mean(), q, retain_graph=True) for parts in (few, many)
+    ]
+    assert_close(*gradients)
+    assert all((g != 0).any() for g in gradients[0])
+
+
+def test_windows_far_apart_give_finite_parts():
+    q = Gaussian(torch.tensor([[0.0, 0.0], [50.0, -50.0]]), torch.full((2, 2), 1e-3))
+    q = Gaussian(*(t.requires_grad_() for t in q))
+    parts = kl_parts(q, q.sample(), 10)
+    sum(part.sum() for part in parts).backward()
+    assert all(t.isfinite().all() for t in (*parts, q.mean.grad, q.scale.grad))

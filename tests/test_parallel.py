@@ -104,6 +104,12 @@ def test_all_processes_have_the_same_model(launched):
 
 
 @pytest.mark.slow
+def test_every_process_has_windows_to_compare(launched):
+    for found in launched[0]:
+        assert f"batch_size must be at least {2 * len(launched[0])}, 2 for" in found["few windows"]
+
+
+@pytest.mark.slow
 def test_all_processes_start_from_the_same_weights(launched):
     for one, other in pairwise(launched[0]):
         assert_same(one["other"], other["other"])
