@@ -76,7 +76,7 @@ class Records:
         )
         for done, (key, result) in enumerate(results, start=1):
             self.add(key, result)
-            words = " ".join(str(v) for v in key.values() if not isinstance(v, dict))
+            words = " ".join(str(v) for v in key.values() if not isinstance(v, dict | list))
             print(f"{done}/{len(todo)} {words}: {result['seconds']:.1f} s", flush=True)
 
 
