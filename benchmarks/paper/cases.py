@@ -9,7 +9,7 @@ from typing import NamedTuple
 import data
 from sklearn.model_selection import train_test_split
 
-from skdive import DeepDIVEForecaster, sliding_windows
+from skdive import BetaTCVAEForecaster, DeepDIVEForecaster, VAEForecaster, sliding_windows
 
 
 class Case(NamedTuple):
@@ -57,7 +57,7 @@ CASES = {
 }
 GROUPS = {"gait": ["motionsense", "forces", "strides"], "electricity": ["pjm", "total", "clients"]}
 
-MODELS = ("DeepDIVE", "(a)", "(b)")
+MODELS = ("DeepDIVE", "(a)", "(b)", "VAE", "beta-TCVAE")
 SETTINGS = {"D = 1": dict(marginal_dim=1, conditional_dim=16), "defaults": {}}
 APART = ("random_state", "device", "verbose", "callbacks")  # parameters that are no settings
 
@@ -99,6 +99,10 @@ def make(model, setting, n_factors):
             return DeepDIVEForecaster(**setting | dict(conditional_dim=size))
         case "(b)":
             return DeepDIVEForecaster(**setting | dict(conditional_dim=0))
+        case "VAE":
+            return VAEForecaster(latent_dim=size)
+        case "beta-TCVAE":
+            return BetaTCVAEForecaster(latent_dim=size)
 
 
 def keys_of(name, seeds, max_epochs=None):

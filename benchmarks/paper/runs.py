@@ -5,36 +5,55 @@ from time import perf_counter
 import numpy as np
 from compare import machine
 from paper.cases import make, parts_of
-from sklearn.metrics import balanced_accuracy_score
+from sklearn.metrics import recall_score
 
+from skdive.metrics import dci, latent_blocks, mig, modularity, rrse, sap, total_correlation
 
-def rrse(truth, guess):
-    """Root relative squared error: relative to the mean of each column over the windows."""
-    return np.sqrt(np.square(truth - guess).sum() / np.square(truth - truth.mean(0)).sum())
-
-
-def blocks_of(model):
-    """Names of the latent dimensions, and which of them are one block: those of a factor."""
-    names = list(model.get_feature_names_out())
-    factors = getattr(model, "factor_names_", ())
-    starts = tuple(f"marginal_{factor}_" for factor in factors)
-    return [next((s for s in starts if name.startswith(s)), name) for name in names]
+MOST = 3000  # test windows that the scores of the latents are computed from, evenly spaced
 
 
 def scores(model, test):
-    """Scores of reconstruction, forecast and latents, in the units of the data set."""
-    truth = np.asarray(test.X, dtype=np.float64)
-    result = {
-        "reconstruction": rrse(truth, model.reconstruct(test.X)),
-        "forecast": rrse(np.asarray(test.y, dtype=np.float64), model.predict(test.X)),
+    """Scores of a fitted model on test windows, in the units of the data set."""
+    y = model.predict(test.X)
+    return {
+        "reconstruction": rrse(test.X, model.reconstruct(test.X)),
+        "forecast": rrse(test.y, y),
+        "forecast_global": rrse(test.y, y, mean="global"),
+        **latent_scores(model, test[:: -(-len(test) // MOST)]),
+        **accuracies(model, test),
     }
-    if getattr(model, "factor_names_", ()):
-        told = model.predict_marginals(test.X)
-        for f, factor in enumerate(model.factor_names_):
-            known = test.marginals[factor].to_numpy()
-            result[f"accuracy {factor}"] = balanced_accuracy_score(
-                known, told[:, f].astype(known.dtype)
-            )
+
+
+def latent_scores(model, test):
+    """How the latents go with the factors: over single dimensions, and over blocks for MIG.
+
+    A block is what belongs to a factor, and the conditional latents. Without marginal latents there
+    are no blocks, and each dimension stands for itself.
+    """
+    Z, labels = model.transform(test.X), test.marginals
+    single = mig(Z, labels)
+    has_blocks = bool(getattr(model, "factor_names_", ()))
+    blocks = latent_blocks(model.get_feature_names_out())
+    return {
+        "mig": single,
+        "mig_blocks": mig(Z, labels, blocks=blocks) if has_blocks else single,
+        "sap": sap(Z, labels),
+        "modularity": modularity(Z, labels),
+        "total_correlation": total_correlation(Z),
+        **dci(Z, labels)._asdict(),
+    }
+
+
+def accuracies(model, test):
+    """Balanced accuracy of telling each factor, of a model that does."""
+    if not getattr(model, "factor_names_", ()):
+        return {}
+    result = {}
+    for factor, told in zip(model.factor_names_, model.predict_marginals(test.X).T, strict=True):
+        known = test.marginals[factor].to_numpy()
+        options = dict(labels=np.unique(known), average="macro", zero_division=0)
+        score = recall_score(known, told.astype(known.dtype), **options)
+        result[f"accuracy {factor}"] = score
     return result
 
 

@@ -19,8 +19,21 @@ PAPER = {
         "beta-TCVAE": ("8.6409", "0.1048", ""),
     },
 }
-LOWER = {"reconstruction": "reconstruction RRSE", "forecast": "forecast RRSE"}
-HIGHER = {}
+LOWER = {
+    "reconstruction": "reconstruction RRSE",
+    "forecast": "forecast RRSE",
+    "forecast_global": "global mean",
+    "total_correlation": "total correlation",
+}
+HIGHER = {
+    "mig": "MIG",
+    "mig_blocks": "MIG, blocks",
+    "sap": "SAP",
+    "modularity": "modularity",
+    "disentanglement": "DCI: disentanglement",
+    "completeness": "completeness",
+    "informativeness": "informativeness",
+}
 SCORES = LOWER | HIGHER
 
 
