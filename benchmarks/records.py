@@ -11,7 +11,7 @@ from time import perf_counter
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed
+from joblib import Parallel, delayed, parallel_config
 from scipy.stats import t as student
 
 
@@ -67,13 +67,14 @@ class Records:
     def complete(self, keys, run, jobs=1):
         """Run what is missing, in order; `run` takes a key and returns a result.
 
-        With more `jobs` in as many processes, each result is written as soon as it is there.
+        More `jobs` are as many processes of one thread. Each result is written as soon as it is
+        there.
         """
         todo = self.missing(keys)
         print(f"{self.path.name}: {len(keys) - len(todo)} runs are there, {len(todo)} to do")
-        results = Parallel(n_jobs=jobs, return_as="generator_unordered")(
-            delayed(_timed)(run, key) for key in todo
-        )
+        with parallel_config(backend="loky", inner_max_num_threads=1):
+            parallel = Parallel(n_jobs=jobs, return_as="generator_unordered")
+        results = parallel(delayed(_timed)(run, key) for key in todo)
         for done, (key, result) in enumerate(results, start=1):
             self.add(key, result)
             words = " ".join(str(v) for v in key.values() if not isinstance(v, dict | list))

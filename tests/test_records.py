@@ -65,10 +65,19 @@ def test_half_a_line_is_run_again(records, tmp_path):
     assert book.frame().rrse.tolist() == [1, 2]
 
 
-def test_processes_share_the_runs(records, tmp_path):
+def threads(key):
+    import torch
+
+    return {"threads": torch.get_num_threads()}
+
+
+def test_processes_of_one_thread_share_the_runs(records, tmp_path, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     book = records.Records(tmp_path / "x.jsonl")
-    book.complete(KEYS, {"rrse": 1.0}.__or__, jobs=2)
-    assert sorted(book.frame().seed) == [0, 0, 1, 1]
+    book.complete(KEYS, threads, jobs=2)
+    frame = book.frame()
+    assert sorted(frame.seed) == [0, 0, 1, 1]
+    assert set(frame.threads) == {1}
 
 
 def test_paired_differences_have_the_interval_of_students_t(records):
