@@ -10,9 +10,12 @@ Every run adds a line to benchmarks/results/paper.jsonl; what is there is not ru
 import argparse
 import sys
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "benchmarks" / "results" / "paper.jsonl"
+DOCS = ROOT / "docs" / "reproduction"
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
 from paper.cases import CASES, GROUPS, keys_of  # noqa: E402
@@ -32,16 +35,17 @@ def arguments():
     )
     parser.add_argument("--data", type=Path, help="folder of the data, see benchmarks/data.py")
     parser.add_argument("--seeds", type=int, default=10, help="number of seeds (default: 10)")
+    parser.add_argument("--horizons", type=int, nargs="+", help="run these only (default: all)")
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time (default: 1)")
     parser.add_argument("--max-epochs", type=int, help="for a trial: epochs at most")
     parser.add_argument("--table", action="store_true", help="only write the tables")
-    parser.add_argument(
-        "--results", type=Path, default=ROOT / "benchmarks" / "results" / "paper.jsonl"
-    )
-    parser.add_argument("--docs", type=Path, default=ROOT / "docs" / "reproduction")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="file of the runs")
+    parser.add_argument("--docs", type=Path, default=DOCS, help="folder of the tables")
     chosen = parser.parse_args()
     if not chosen.table and chosen.data is None:
         parser.error("--data is needed, the folder of the data sets, unless --table is given")
+    if chosen.max_epochs is not None and chosen.docs == DOCS:
+        parser.error("--max-epochs is for trials: say with --docs where their tables go")
     return chosen
 
 
@@ -53,7 +57,10 @@ def main():
     records = Records(chosen.results)
     keys = {name: keys_of(name, range(chosen.seeds), chosen.max_epochs) for name in names}
     if not chosen.table:
-        by_seed = sorted((key for name in names for key in keys[name]), key=lambda key: key["seed"])
+        todo = [key for name in names for key in keys[name]]
+        if chosen.horizons:
+            todo = [key for key in todo if key["horizon"] in chosen.horizons]
+        by_seed = sorted(todo, key=itemgetter("seed"))  # what there is, is balanced at any time
         records.complete(by_seed, partial(run, folder=chosen.data), chosen.jobs)
     for name in names:
         write_tables(chosen.docs / f"{name}.txt", records, keys[name])

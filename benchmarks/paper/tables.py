@@ -1,5 +1,7 @@
 """The tables of the paper's experiments, beside the numbers that the paper prints."""
 
+from itertools import product
+
 import numpy as np
 from paper.cases import GROUPS, MODELS, SETTINGS
 from records import difference, list_table, mean_and_spread
@@ -19,22 +21,23 @@ PAPER = {
         "beta-TCVAE": ("8.6409", "0.1048", ""),
     },
 }
-LOWER = {
+PRINTED = ["paper: reconstruction", "forecast", "MIG"]
+RESULTS = {  # the first table
     "reconstruction": "reconstruction RRSE",
     "forecast": "forecast RRSE",
     "forecast_global": "global mean",
-    "total_correlation": "total correlation",
-}
-HIGHER = {
     "mig": "MIG",
     "mig_blocks": "MIG, blocks",
+}
+LATENTS = {  # the second
     "sap": "SAP",
     "modularity": "modularity",
     "disentanglement": "DCI: disentanglement",
     "completeness": "completeness",
     "informativeness": "informativeness",
+    "total_correlation": "total correlation",
 }
-SCORES = LOWER | HIGHER
+LOWER_IS_BETTER = {"reconstruction", "forecast", "forecast_global", "total_correlation"}
 
 
 def write_tables(path, records, keys):
@@ -62,42 +65,42 @@ def conditions(frame, n_keys):
 
 
 def section(runs, split, horizon):
-    """Two tables: means and standard deviations, and what DeepDIVE gains."""
+    """Three tables: main scores, other scores of the latents, and what DeepDIVE gains."""
     first = runs.iloc[0]
-    scores = [score for score in SCORES if score in runs]
     accuracies = [column for column in runs if column.startswith("accuracy ")]
     group = next(group for group, names in GROUPS.items() if first["data"] in names)
     compare = group == "gait" or horizon == 24
+    main, latents, gains = [], [], []
+    for setting, model in product(SETTINGS, MODELS):
+        found, whole = (
+            runs[(runs.setting == setting) & (runs.model == name)].set_index("seed")
+            for name in (model, "DeepDIVE")
+        )
+        if found.empty:
+            continue
+        cells = [mean_and_spread(found[score]) for score in RESULTS]
+        cells += PAPER[group].get(model, ("", "", "")) if compare else ()
+        main.append([setting, model, *cells])
+        cells = [mean_and_spread(found[score]) for score in LATENTS]
+        cells += [told(found[accuracy]) for accuracy in accuracies]
+        cells += [f"{found.fit_seconds.mean():.0f}", f"{found.epochs.mean():.0f}"]
+        latents.append([setting, model, *cells])
+        shared = found.index.intersection(whole.index)
+        if model != "DeepDIVE" and len(shared):
+            ours, theirs = whole.loc[shared], found.loc[shared]
+            cells = [gain(ours[score], theirs[score], score) for score in RESULTS | LATENTS]
+            gains.append([setting, model, *cells])
     title = f"**Split by {split}, horizon {horizon}**: {first.n_train:,} windows for training, "
     title += f"{first.n_valid:,} for validation, {first.n_test:,} for test; "
     title += f"factors {', '.join(first.factors)}."
-    means, gains = [], []
-    for setting in SETTINGS:
-        of_setting = runs[runs.setting == setting]
-        whole = of_setting[of_setting.model == "DeepDIVE"].set_index("seed")
-        for model in MODELS:
-            found = of_setting[of_setting.model == model].set_index("seed").sort_index()
-            if found.empty:
-                continue
-            cells = [mean_and_spread(found[score]) for score in scores]
-            cells += [told(found[accuracy]) for accuracy in accuracies]
-            cells += [f"{found.fit_seconds.mean():.0f}", f"{found.epochs.mean():.0f}"]
-            if compare:
-                cells += PAPER[group].get(model, ("", "", ""))
-            means.append([setting, model, *cells])
-            shared = found.index.intersection(whole.index)
-            if model != "DeepDIVE" and len(shared):
-                pairs = (whole.loc[shared], found.loc[shared])
-                cells = [gain(*(part[score] for part in pairs), score) for score in scores]
-                gains.append([setting, model, *cells])
-    names = [SCORES[score] for score in scores]
-    header = ["setting", "model", *names, *accuracies, "fit, s", "epochs"]
-    if compare:
-        header += ["paper: reconstruction", "forecast", "MIG"]
-    lines = [title, "", *list_table(header, means), ""]
+    start = ["setting", "model"]
+    header = [*start, *RESULTS.values(), *PRINTED * compare]
+    lines = [title, "", *list_table(header, main), ""]
+    header = [*start, *LATENTS.values(), *accuracies, "fit, s", "epochs"]
+    lines += ["Other scores of the latents, and the fit:", "", *list_table(header, latents), ""]
     if gains:
-        lines += ["DeepDIVE less each other model, paired by seed:", ""]
-        lines += [*list_table(["setting", "model", *names], gains), ""]
+        header = [*start, *(RESULTS | LATENTS).values()]
+        lines += ["DeepDIVE less each other model:", "", *list_table(header, gains), ""]
     return lines
 
 
@@ -111,6 +114,6 @@ def gain(ours, theirs, score):
     mean, width = difference(ours, theirs)
     text = f"{mean:+.3f}"
     if abs(mean) > width:  # never, where there is one seed
-        better = mean > 0 if score in HIGHER else mean < 0
+        better = (mean < 0) == (score in LOWER_IS_BETTER)
         text = f"**{text}**" if better else f"*{text}*"
     return text if np.isnan(width) else f"{text} ± {width:.3f}"
