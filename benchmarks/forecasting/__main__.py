@@ -1,9 +1,8 @@
 """Compare forecasters on six data sets; what is recorded already is not run again.
 
-    export PYTHONPATH=.:benchmarks
-    python -m forecasting --data FOLDER --systems naive ridge-shared    # with skdive installed
-    peers/bin/python -m forecasting --systems NLinear TSMixer           # with requirements.txt
-    python -m forecasting --table                                       # writes docs/forecasting
+With the root of the repository and its folder benchmarks on PYTHONPATH, `python -m forecasting`
+runs the systems named, in an environment that has them: with skdive, or with requirements.txt. The
+first one needs --data, to write the files of windows; --table makes the tables of the records.
 """
 
 import argparse
@@ -20,21 +19,21 @@ def arguments():
     """What the command line says."""
     from forecasting.systems import MODULES
 
-    lines = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser("forecasting", description=__doc__, formatter_class=lines)
-    parser.add_argument("--systems", nargs="+", default=[], choices=MODULES, metavar="NAME")
-    parser.add_argument("--datasets", nargs="+", default=DATA, choices=DATA, metavar="NAME")
+    parser = argparse.ArgumentParser("forecasting", description=__doc__)
+    systems = ", ".join(MODULES)
+    parser.add_argument(
+        "--systems", nargs="+", default=[], choices=MODULES, metavar="NAME", help=systems
+    )
+    parser.add_argument("--datasets", nargs="+", default=DATA, choices=DATA)
     parser.add_argument("--horizons", nargs="+", type=int, default=[24, 96])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--data", type=Path, help="data folder, to write the files of windows")
     parser.add_argument("--files", type=Path, default=HERE / "windows", help="of windows")
-    parser.add_argument(
-        "--results", type=Path, default=HERE.parent / "results" / "forecasting.jsonl"
-    )
-    parser.add_argument(
-        "--time", action="store_true", help="only time fits with chosen settings, on an idle machine"
-    )
+    results = HERE.parent / "results" / "forecasting.jsonl"
+    parser.add_argument("--results", type=Path, default=results)
+    timed = "only time fits with chosen settings, on an idle machine"
+    parser.add_argument("--time", action="store_true", help=timed)
     parser.add_argument("--table", action="store_true", help="write the tables and end")
     return parser.parse_args()
 

@@ -33,11 +33,9 @@ class Boosting(System):
         options = FIXED | settings | dict(seed=seed, num_threads=self.threads)
         X, y = problem.whole("train")
         X_valid, y_valid = problem.whole("valid")
-        n_features = problem.lookback + 1
-        train = lightgbm.Dataset(
-            self._features(X), categorical_feature=[n_features - 1], params=options
-        ).construct()
-        valid = lightgbm.Dataset(self._features(X_valid), reference=train).construct()
+        data = dict(params=options, free_raw_data=False, categorical_feature=[problem.lookback])
+        train = lightgbm.Dataset(self._features(X), **data).construct()
+        valid = lightgbm.Dataset(self._features(X_valid), reference=train, **data).construct()
         self._models = []
         for step in range(problem.horizon):
             train.set_label((y[:, step] - X[:, -1]).T.reshape(-1))

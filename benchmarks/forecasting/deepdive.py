@@ -27,8 +27,8 @@ class DeepDIVE(System):
     def _windows(self, part):
         """Windows and futures of a part, over one series."""
         p, starts = self.problem, self.problem.starts[part]
-        futures = starts + p.lookback
-        return Windows(p.series, starts, p.lookback), Windows(p.series, futures, p.horizon, flat=True)
+        X = Windows(p.series, starts, p.lookback)
+        return X, Windows(p.series, starts + p.lookback, p.horizon, flat=True)
 
     def _labels(self, part):
         labels = self.problem.labels[part]

@@ -104,7 +104,7 @@ class Network(System):
         training = self._build(problem, settings, seed)
         first_rate, epochs = training["learning_rate"], training["epochs"]
         weights = [p for p in self._module.parameters() if p.requires_grad]
-        optimiser = torch.optim.Adam(weights, lr=first_rate)
+        optimiser = torch.optim.Adam(weights, lr=first_rate, fused=True)
         shuffle = torch.Generator().manual_seed(seed)
         n = len(self._starts["train"])
         used = max(n // self._size, 1) * self._size  # the rest is left out, others in every epoch
