@@ -36,8 +36,8 @@ class Naive(System):
 class RidgeRegression(System):
     """Ridge regression of all steps of the future on the window, alpha chosen on validation.
 
-    "shared": one map from a channel to its future, for all channels; "channel": one for each; "all":
-    from all channels to the futures of all. "last": of differences from the last value.
+    "shared": one map from a channel to its future, for all channels; "channel": one for each;
+    "all": from all channels to all futures. "last": of differences from the last value.
     """
 
     def __init__(self, name, threads):

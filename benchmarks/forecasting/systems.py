@@ -43,7 +43,7 @@ class System:
         self.threads = threads
 
     def options(self, data):
-        """Values of settings to choose from on validation for a data set: a list for each option."""
+        """Values to choose from on validation for a data set: a list for each setting."""
         return {}
 
     def fit(self, problem, settings, seed):
