@@ -145,6 +145,27 @@ def test_parts_of_windows_and_uneven_folds(client, received, long):
     assert score == part.X[folds[0][1]].starts @ np.arange(5)
 
 
+HOUR = 3_600_000_000_000  # nanoseconds
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        np.arange(8760) * HOUR + pd.Timestamp("2024-01-01").as_unit("ns").value,
+        np.array([0, 2**63 - 1]),
+        np.array([-(2**63), 2**63 - 1]),
+        np.array([2**62, 0, -(2**62)]),
+        np.array([7, 7, 7]),
+    ],
+    ids=["hours", "far apart", "further than an int64", "falling", "equal"],
+)
+def test_evenly_spaced_numbers_arrive_as_they_are(client, numbers):
+    with on_dask(client):
+        (arrived,) = joblib.Parallel()([joblib.delayed(np.copy)(numbers)])
+    assert arrived.dtype == np.int64
+    assert np.array_equal(arrived, numbers)
+
+
 def test_errors_of_tasks_arrive(client, long):
     class Broken(Constant):
         def fit(self, X, y):
