@@ -14,6 +14,7 @@ import joblib
 import numpy as np
 
 from skdive.sliding import WindowSet
+from skdive.storage import by_path
 from skdive.windows import Windows
 
 try:
@@ -88,8 +89,8 @@ def _parts(data: Any) -> Iterator[Any]:
             yield from _parts([part.X, part.y, part.marginals])
         elif part is not None:
             yield part
-            if isinstance(part, Windows):
-                yield part.base
+            if isinstance(part, Windows) and by_path(part.base) is part.base:
+                yield part.base  # what is mapped, workers map themselves
 
 
 class _Held(WorkerPlugin):

@@ -91,6 +91,16 @@ def test_series_moves_to_each_worker_once(client, received, long):
         assert once <= moved < 1.05 * once
 
 
+def test_a_mapped_series_is_not_sent(client, received, long, tmp_path):
+    np.save(tmp_path / "series.npy", long.X.base)
+    series = np.load(tmp_path / "series.npy", mmap_mode="r")
+    w = sliding_windows(series, lookback=48, horizon=12, dtype=series.dtype)
+    with on_dask(client, w):
+        found = search(Constant(), {"value": [0, 1]}).fit(w.X, w.y)
+    assert (found.cv_results_["mean_test_score"] == 1).all()
+    assert max(received()) < 0.1 * series.nbytes
+
+
 def test_plain_joblib_moves_windows_once_and_not_with_each_task(client, received, long):
     with joblib.parallel_config(backend="dask"):
         search(Constant(), {"value": [0, 1, 2, 3]}).fit(long.X, long.y)
