@@ -168,7 +168,8 @@ class BaseDeepDIVE(CallbackSupportMixin, LatentModel):
             autocast=self.autocast and can_autocast(self._device),
             compiled=self.compile and can_compile(),
         )
-        process.check_same([*train.fingerprint(), 0 if valid is None else len(valid)])
+        counts = [len(train), 0 if valid is None else len(valid)]
+        process.check_same(counts, train.fingerprint())
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
         seed = int(process.from_main(torch.tensor(seed)))
         watcher = EpochWatcher(self)
