@@ -20,7 +20,7 @@ ESTIMATOR = {"numpy", "pandas", "polars", "sklearn", "torch"}
 PLAN = {
     "datasets": (0, {"numpy", "pandas", "sklearn"}),
     "parallel": (0, {"accelerate", "torch"}),
-    "storage": (0, {"numpy"}),
+    "storage": (0, {"numpy", "zarr"}),
     "windows": (1, {"numpy"}),
     "series": (2, ARRAYS),
     "sliding": (3, ARRAYS),
