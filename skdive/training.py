@@ -6,13 +6,14 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from threading import RLock
+from types import FunctionType, MethodType
 from typing import Any
 
 import torch
 from skorch import NeuralNet
 from skorch.callbacks import Callback, EarlyStopping, EpochTimer, PrintLog
 from skorch.helper import predefined_split
-from torch import Tensor
+from torch import Tensor, nn
 
 from skdive.batches import Rows, WindowBatches
 from skdive.interleaving import Interleaving
@@ -79,7 +80,7 @@ class InterleavedNet(NeuralNet):
             groups.append({"params": direct, "lr": LINEAR_PATH_LR * self.lr, "weight_decay": 0.0})
         self.optimizer_ = self.optimizer(groups, **options)  # of the conditional phase
         self.optimizer_marginal_ = self.optimizer(list(marginal.parameters()), **options)
-        self.objective_ = torch.compile(self.criterion_) if self.compiled else self.criterion_
+        self.objective_ = compiled(self.criterion_) if self.compiled else self.criterion_
         self.averages_: dict[str, tuple[list[Tensor], list[Tensor]]] = {
             path: (list(getattr(self.module_, path).parameters()), list(live.parameters()))
             for path, live in (("marginal", marginal), ("conditional", conditional))
@@ -180,6 +181,18 @@ class InterleavedNet(NeuralNet):
         super().on_epoch_end(net, **kwargs)
         if self.process_.any(self.watcher_ is not None and self.watcher_.epoch_ends()):
             raise StopTraining
+
+
+def compiled(module: nn.Module) -> Callable:
+    """Compile the forward pass of one module, and not of all of its class.
+
+    torch counts by code how often it compiled something, and soon gives up; it also keeps the
+    results as long as the code. So each module gets a copy of the code.
+    """
+    forward = type(module).forward
+    code, names = forward.__code__.replace(), forward.__globals__
+    copy = FunctionType(code, names, None, forward.__defaults__, forward.__closure__)
+    return MethodType(torch.compile(copy), module)
 
 
 class EpochMeans:

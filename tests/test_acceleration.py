@@ -1,6 +1,7 @@
 """Lower precision and compilation, where there are no GPUs."""
 
 import pickle
+from functools import partial
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ def data():
 def fit(data, **options):
     small = dict(hidden_dim=16, max_epochs=2, random_state=0, device="cpu")
     X, y, labels = data
-    return DeepDIVEForecaster(**small, **options).fit(X, y, labels)
+    return DeepDIVEForecaster(**small | options).fit(X, y, labels)
 
 
 def test_autocast_computes_the_steps_in_bfloat16_and_all_else_in_full(data, monkeypatch):
@@ -55,6 +56,16 @@ def test_a_compiled_fit_is_as_good_and_pickles(data):
     assert errors[1] == pytest.approx(errors[0], abs=0.05)
     copy = pickle.loads(pickle.dumps(compiled))
     assert_allclose(copy.predict(data[0]), compiled.predict(data[0]))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
+def test_every_net_of_a_search_is_compiled(data, monkeypatch):
+    import torch._dynamo
+
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))  # traces only
+    with torch._dynamo.config.patch(recompile_limit=4, fail_on_recompile_limit_hit=True):
+        for hidden_dim in (8, 12, 16):  # two phases, and two sizes of batches
+            fit(data, compile=True, hidden_dim=hidden_dim)
 
 
 def test_without_a_compiler_there_is_a_warning(data, monkeypatch):
