@@ -165,7 +165,7 @@ class BaseDeepDIVE(CallbackSupportMixin, LatentModel):
             device=str(self._device),
             verbose=self.verbose if process.rank == 0 else 0,
             dtype=train.x.dtype,
-            autocast=self.autocast and can_autocast(self._device),
+            autocast=self.autocast and can_autocast(self._device, train.x.dtype),
             compiled=self.compile and can_compile(),
         )
         counts = [len(train), 0 if valid is None else len(valid)]

@@ -125,9 +125,19 @@ def resolve_device(device: Any) -> torch.device:
     return found
 
 
-def can_autocast(device: torch.device) -> bool:
-    """Whether a device computes in bfloat16; where it does not, warn and do without."""
-    if device.type != "cuda" or torch.cuda.is_bf16_supported(including_emulation=False):
+def can_autocast(device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether steps on a device can compute in bfloat16; where not, warn and do without."""
+    if dtype != torch.float32:
+        warn(
+            f"autocast=True, but the windows are {str(dtype).removeprefix('torch.')}, which "
+            "torch.autocast leaves as it is; training goes on in full precision. Convert the "
+            "series to float32 before it is cut into windows.",
+            stacklevel=6,
+        )
+        return False
+    if device.type != "cuda" or torch.version.hip:
+        return True
+    if torch.cuda.get_device_capability(device) >= (8, 0):
         return True
     warn(
         f"autocast=True, but {torch.cuda.get_device_name(device)} does not compute in bfloat16; "

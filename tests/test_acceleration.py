@@ -48,6 +48,12 @@ def test_autocast_computes_the_steps_in_bfloat16_and_all_else_in_full(data, monk
     assert_allclose(half.predict(data[0]), plain.predict(data[0]), atol=0.15)
 
 
+def test_autocast_needs_float32(data):
+    with pytest.warns(UserWarning, match="the windows are float64, .* Convert the series"):
+        half = fit(data, autocast=True)
+    assert_allclose(half.predict(data[0]), fit(data).predict(data[0]))
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")  # of what torch.compile imports
 def test_a_compiled_fit_is_as_good_and_pickles(data):
@@ -80,11 +86,13 @@ def test_a_gpu_without_bfloat16_trains_in_full_precision(monkeypatch):
     """As far as this can be told without one: the check, not the training."""
     from skdive.checks import can_autocast
 
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: False)
-    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "Tesla T4")
-    with pytest.warns(UserWarning, match="Tesla T4 does not compute in bfloat16"):
-        assert not can_autocast(torch.device("cuda"))
-    assert can_autocast(torch.device("cpu"))
+    devices = {torch.device("cuda:0"): ("H100", (9, 0)), torch.device("cuda:1"): ("T4", (7, 5))}
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda d: devices[d][0])
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda d: devices[d][1])
+    with pytest.warns(UserWarning, match="T4 does not compute in bfloat16"):
+        assert not can_autocast(torch.device("cuda:1"), torch.float32)
+    assert can_autocast(torch.device("cuda:0"), torch.float32)
+    assert can_autocast(torch.device("cpu"), torch.float32)
 
 
 @pytest.mark.parametrize("option", ["autocast", "compile"])
