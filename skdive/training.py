@@ -97,22 +97,22 @@ class InterleavedNet(NeuralNet):
         size = self.batch_size if training else max(1, dataset.x.chunk // 2) * self.process_.size
         return _Epochs(dataset, size, training, self.process_)
 
-    def train_step(self, batch: Rows, **fit_params: Any) -> dict[str, Any]:
+    def train_step(self, batch: Rows, **fit_params: Any) -> list[tuple[str, float, Losses]]:
         """One step in each phase, whose gradients add up over the parts of the batch."""
-        found: list[tuple[str, float, Losses]] = []
+        found = []
         device_type = batch.index.device.type
         for phase in self.phases_:
             for part, share in batch.parts():
                 with torch.autocast(device_type, torch.bfloat16, enabled=self.autocast):
                     losses = self.objective_(self.live_, part, phase, training=True)
                 (share * losses.total).backward()
-                found.append((f"loss_{phase}", share * len(batch), losses))
+                found.append((f"loss_{phase}", share, losses))
             self.process_.average_gradients(self.live_.parameters(), len(batch))
             if phase != "marginal":
                 self._step(self.optimizer_, "conditional")
             if phase != "conditional":
                 self._step(self.optimizer_marginal_, "marginal")
-        return {"loss": losses.total.detach(), "found": found}
+        return found
 
     def _step(self, optimizer: torch.optim.Optimizer, path: str) -> None:
         """Step an optimiser, and average the weights that it changed."""
@@ -124,15 +124,15 @@ class InterleavedNet(NeuralNet):
         with torch.no_grad():
             torch._foreach_lerp_(*self.averages_[path], weight)
 
-    def validation_step(self, batch: Rows, **fit_params: Any) -> dict[str, Any]:
+    def validation_step(self, batch: Rows, **fit_params: Any) -> list[tuple[str, float, Losses]]:
         """All terms of the loss, from latent means."""
         phase = "joint" if self.module_.n_factors else "conditional"
         found = []
         with torch.no_grad():
             for part, share in batch.parts():
                 losses = self.criterion_(self.module_, part, phase)
-                found.append(("loss", share * len(batch), losses))
-        return {"loss": losses.total, "found": found}
+                found.append(("loss", share, losses))
+        return found
 
     def run_single_epoch(
         self, iterator: Any, training: bool, prefix: str, step_fn: Callable, **fit_params: Any
@@ -145,10 +145,11 @@ class InterleavedNet(NeuralNet):
         means = EpochMeans()
         for batch in iterator:
             self.notify("on_batch_begin", batch=batch, training=training)
-            step = step_fn(batch, **fit_params)
-            self.notify("on_batch_end", batch=batch, training=training, loss=step["loss"])
-            for name, n, losses in step["found"]:
-                means.add(n, {name: losses.total, **losses.terms})
+            parts = step_fn(batch, **fit_params)
+            loss = sum(share * losses.total.detach() for _, share, losses in parts)
+            self.notify("on_batch_end", batch=batch, training=training, loss=loss)
+            for name, share, losses in parts:
+                means.add(share * len(batch), {name: losses.total, **losses.terms})
         found = means.read(self.process_)
         found.setdefault("loss", sum(v for name, v in found.items() if name.startswith("loss_")))
         for name, value in found.items():

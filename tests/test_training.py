@@ -70,6 +70,17 @@ class Recorder(Callback):
         self.epochs.append(weights(net.module_))
 
 
+class BatchLosses(Callback):
+    """Keeps the losses of batches, of training and of validation."""
+
+    def initialize(self):
+        self.found = {True: [], False: []}
+        return self
+
+    def on_batch_end(self, net, training=False, loss=None, **kwargs):
+        self.found[training].append(float(loss))
+
+
 class Interrupt(Callback):
     """Raises an error at the n-th call of one of skorch's hooks."""
 
@@ -360,6 +371,18 @@ def test_a_batch_in_parts_makes_the_same_step(data, monkeypatch, schedule):
 
 # ---------------------------------------------------------------------------------------------
 # History
+
+
+@pytest.mark.parametrize("at_once", [1000, 16])
+def test_callbacks_are_told_the_loss_of_the_batch(data, monkeypatch, at_once):
+    """Of all its phases and of all its parts."""
+    monkeypatch.setitem(CHUNK, "cpu", at_once * 8 * 2)
+    losses = BatchLosses()
+    model = fit(data, losses, batch_size=1000, max_epochs=1)
+    assert losses.found[True] == pytest.approx(model.net_.history[:, "train_loss"], rel=1e-5)
+    assert np.mean(losses.found[False]) == pytest.approx(
+        model.net_.history[0, "valid_loss"], rel=1e-5
+    )
 
 
 def test_the_history_has_every_term_of_every_phase(data):
