@@ -187,10 +187,13 @@ class DiskWindows:
         return batch
 
 
-def chunk_of(windows: DeviceWindows | DiskWindows) -> int:
-    """Windows to compute at a time: what bounds memory, and stays in the cache of a CPU."""
+def chunk_of(windows: DeviceWindows | DiskWindows, n_made: int = 0) -> int:
+    """Windows to compute at a time: what bounds memory, and stays in the cache of a CPU.
+
+    `n_made` are the values of what is made of a window, where it may be larger than the window.
+    """
     n_values = CHUNK.get(windows.device.type, CHUNK["cpu"])
-    return max(1, n_values // (windows.length * windows.n_channels))
+    return max(1, n_values // max(windows.length * windows.n_channels, n_made))
 
 
 def standardise(

@@ -15,7 +15,7 @@ from skorch.callbacks import Callback, EarlyStopping, EpochTimer, PrintLog
 from skorch.helper import predefined_split
 from torch import Tensor, nn
 
-from skdive.batches import Rows, WindowBatches
+from skdive.batches import Rows, WindowBatches, chunk_of
 from skdive.interleaving import Interleaving
 from skdive.model import DeepDIVE
 from skdive.objective import Losses, Objective
@@ -94,7 +94,8 @@ class InterleavedNet(NeuralNet):
 
     def get_iterator(self, dataset: WindowBatches, training: bool = False) -> Any:
         """Rows whose windows are gathered on the device; evaluation takes larger batches."""
-        size = self.batch_size if training else max(1, dataset.x.chunk // 2) * self.process_.size
+        at_once = max(1, chunk_of(dataset.x, self.module_.largest) // 2)
+        size = self.batch_size if training else at_once * self.process_.size
         return _Epochs(dataset, size, training, self.process_)
 
     def train_step(self, batch: Rows, **fit_params: Any) -> list[tuple[str, float, Losses]]:

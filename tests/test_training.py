@@ -12,7 +12,7 @@ from torch.testing import assert_close
 
 from skdive import DeepDIVEEncoder, DeepDIVEForecaster, Interleaving
 from skdive.batches import CHUNK, Batch
-from skdive.layers import Gaussian, norm_windows
+from skdive.layers import Gaussian, WindowEncoder, norm_windows
 from skdive.objective import Objective
 
 MARGINAL = ("cross_entropy", "kl_marginal")
@@ -367,6 +367,25 @@ def test_a_batch_in_parts_makes_the_same_step(data, monkeypatch, schedule):
     for one, other in zip(whole.net_.history, parts.net_.history, strict=True):
         assert_allclose(one["train_loss"], other["train_loss"], rtol=1e-6)
     assert_close(weights(whole.net_.module_), weights(parts.net_.module_), atol=1e-6, rtol=0)
+
+
+def test_evaluation_takes_fewer_windows_at_a_time_where_the_network_is_wide(data, monkeypatch):
+    seen = {True: set(), False: set()}
+    forward = WindowEncoder.forward
+
+    def watched(self, window):
+        seen[self.training].add(len(window.x))
+        return forward(self, window)
+
+    monkeypatch.setattr(WindowEncoder, "forward", watched)
+    monkeypatch.setitem(CHUNK, "cpu", 6 * 8 * 64)  # six windows of the largest layer
+    model = fit(data, hidden_dim=64, batch_size=32, max_epochs=1)
+    assert seen[True] == {32, 21}  # a step of 53 windows
+    assert seen[False] == {3, 1}
+    seen[False].clear()
+    model.predict(data[0])
+    model.score_samples(data[0], data[1])
+    assert seen[False] == {6, 4}
 
 
 # ---------------------------------------------------------------------------------------------
