@@ -276,7 +276,7 @@ class Rows:
         return len(self.index) if self.counts else 0
 
     def parts(self) -> Iterator[tuple[Batch, float]]:
-        """Batches of at most `chunk` windows, and how much of the whole each is."""
+        """Batches that are small enough to be computed, and how much of the whole each is."""
         if self._whole is not None:
             yield self._whole, 1.0
             return

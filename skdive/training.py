@@ -305,7 +305,7 @@ def make_net(
     callbacks : list
         Callbacks of skorch, besides the default ones.
     **options
-        Parameters of skorch's `NeuralNet`, and `dtype`.
+        Parameters of skorch's `NeuralNet`, and `dtype`, `autocast` and `compiled`.
     """
     given = [cb[1] if isinstance(cb, tuple) else cb for cb in callbacks]
     extra: list[Any] = []
