@@ -54,6 +54,13 @@ class InterleavedNet(NeuralNet):
         self.dtype, self.autocast, self.compiled = dtype, autocast, compiled
         super().__init__(*args, **kwargs)
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Load to the first GPU where there are fewer than there were."""
+        device = torch.device(state["device"])
+        if device.type == "cuda" and 0 < torch.cuda.device_count() <= (device.index or 0):
+            state = {**state, "device": "cuda"}
+        super().__setstate__(state)
+
     @property
     def _default_callbacks(self) -> list[tuple[str, Callback]]:
         quiet = [f"{part}_{term}" for part in ("train", "valid") for term in TERMS]

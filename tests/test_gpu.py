@@ -129,6 +129,15 @@ def test_a_model_of_a_gpu_loads_without_one(windows, tmp_path):
     assert_allclose(found, model.predict(windows.X[:20]), rtol=1e-3, atol=1e-4)
 
 
+def test_a_model_of_another_gpu_loads_where_there_are_fewer(windows):
+    model = forecaster().fit(windows.X, windows.y)
+    expected = model.predict(windows.X[:20])
+    model.net_.device = f"cuda:{torch.cuda.device_count()}"
+    copy = pickle.loads(pickle.dumps(model))
+    assert copy.net_.device == "cuda"
+    assert_allclose(copy.predict(windows.X[:20]), expected)
+
+
 def test_a_series_that_does_not_fit_stays_on_the_host():
     device = torch.device("cuda")
     # 64 MB: for less than 20 MB, torch may have room in what it has already taken from the device.
