@@ -166,7 +166,7 @@ class BaseDeepDIVE(CallbackSupportMixin, LatentModel):
             verbose=self.verbose if process.rank == 0 else 0,
             dtype=train.x.dtype,
             autocast=self.autocast and can_autocast(self._device, train.x.dtype),
-            compiled=self.compile and can_compile(),
+            compiled=self.compile and can_compile(self._device),
         )
         counts = [len(train), 0 if valid is None else len(valid)]
         process.check_same(counts, train.fingerprint())

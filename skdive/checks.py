@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from importlib.util import find_spec
 from numbers import Integral, Real
 from typing import Any
 from warnings import warn
@@ -147,13 +148,16 @@ def can_autocast(device: torch.device, dtype: torch.dtype) -> bool:
     return False
 
 
-def can_compile() -> bool:
-    """Whether there is the compiler that `torch.compile` needs; if not, warn and do without."""
-    if os.environ.get("CXX") or any(map(shutil.which, ("g++", "clang++", "cl"))):
+def can_compile(device: torch.device) -> bool:
+    """Whether there are the compilers that `torch.compile` needs; if not, warn and do without."""
+    if not os.environ.get("CXX") and not any(map(shutil.which, ("g++", "clang++", "cl"))):
+        missing = "C++ compiler was found (g++, clang++, or the environment variable CXX)"
+    elif device.type == "cuda" and find_spec("triton") is None:
+        missing = "package triton was found"
+    else:
         return True
     warn(
-        "compile=True, but no C++ compiler was found (g++, clang++, or the environment variable "
-        "CXX), which torch.compile needs; training goes on without.",
+        f"compile=True, but no {missing}, which torch.compile needs; training goes on without.",
         stacklevel=6,
     )
     return False

@@ -1,6 +1,7 @@
 """Lower precision and compilation, where there are no GPUs."""
 
 import pickle
+import sys
 from functools import partial
 
 import numpy as np
@@ -80,6 +81,17 @@ def test_without_a_compiler_there_is_a_warning(data, monkeypatch):
     with pytest.warns(UserWarning, match="no C\\+\\+ compiler was found"):
         model = fit(data, compile=True)
     assert_allclose(model.predict(data[0]), fit(data).predict(data[0]))
+
+
+def test_a_gpu_without_triton_trains_uncompiled(monkeypatch):
+    """As far as this can be told without one."""
+    from skdive.checks import can_compile
+
+    monkeypatch.setitem(sys.modules, "triton", None)
+    monkeypatch.setenv("CXX", "g++")
+    with pytest.warns(UserWarning, match="no package triton was found"):
+        assert not can_compile(torch.device("cuda"))
+    assert can_compile(torch.device("cpu"))
 
 
 def test_a_gpu_without_bfloat16_trains_in_full_precision(monkeypatch):
