@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: demo test test-gpu lint docs bench bench-long bench-gpu bench-peers clean
+.PHONY: demo test test-gpu lint docs bench bench-long bench-gpu bench-forecasting bench-peers clean
 demo: .venv/extra-plot
 	$(BIN)/python examples/plot_01_forecast.py
 
@@ -31,6 +31,17 @@ bench-long: .venv/extra-bench
 
 bench-gpu: .venv/extra-bench
 	$(BIN)/python benchmarks/run.py gpu
+
+# Hours; what is recorded in benchmarks/results is not run again. DATA names the data folder.
+RIDGES := $(foreach kind,shared channel all,ridge-$(kind) ridge-$(kind)-last)
+NETWORKS := NLinear DLinear TSMixer iTransformer NHITS TiDE PatchTST
+bench-forecasting: export PYTHONPATH := .:benchmarks
+bench-forecasting: .venv/extra-bench
+	test -x .venv-forecasting/bin/python || $(PYTHON) -m venv .venv-forecasting
+	.venv-forecasting/bin/python -m pip install --quiet -r benchmarks/forecasting/requirements.txt
+	$(BIN)/python -m forecasting --data $(DATA) --systems naive $(RIDGES) DeepDIVE DeepDIVE-tuned
+	.venv-forecasting/bin/python -m forecasting --systems LightGBM $(NETWORKS)
+	$(BIN)/python -m forecasting --table
 
 # Each in an environment of its own: their requirements exclude each other.
 bench-peers: bench-neuralforecast bench-darts

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from records import list_table
 
 PACKAGES = ("skdive", "torch", "scikit-learn", "skorch", "neuralforecast", "darts", "u8darts")
 MB = 2**20
@@ -120,8 +121,6 @@ def print_row(row):
 
 def write_table(path, rows):
     """Write the lines as a table in reStructuredText."""
-    lines = [machine(), "", ".. list-table::", "   :header-rows: 1", ""]
-    for cells in [HEADER, *(row.cells() for row in rows)]:
-        lines += [f"   {'*' if i == 0 else ' '} - {cell}".rstrip() for i, cell in enumerate(cells)]
+    lines = [machine(), "", *list_table(HEADER, [row.cells() for row in rows])]
     path.parent.mkdir(exist_ok=True)
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -2,9 +2,8 @@
 
 100 -> 80 samples at 50 Hz, six channels, factors activity and subject: DeepDIVE against (a),
 conditional latents only, and (b), marginal latents only, all with default parameters. Every
-recording is split in time, 6:2:2: the second part is for early stopping, the third is scored. RRSE,
-of the test windows in original units, is the root of the squared error relative to the error of the
-test mean of each step and channel.
+recording is split in time, 6:2:2: the second part is for early stopping, the third is scored. RRSE
+is that of `skdive.metrics`, relative to the test mean of each step and channel, in original units.
 
     python benchmarks/motionsense_ablation.py --seeds 3
 """
@@ -16,13 +15,9 @@ from sklearn.metrics import balanced_accuracy_score
 
 from skdive import DeepDIVEForecaster, sliding_windows
 from skdive.datasets import load_motionsense
+from skdive.metrics import rrse
 
 VARIANTS = {"DeepDIVE": {}, "(a) conditional": {}, "(b) marginal": {"conditional_dim": 0}}
-
-
-def rrse(truth, guess):
-    """Root relative squared error."""
-    return np.sqrt(np.square(truth - guess).sum() / np.square(truth - truth.mean(0)).sum())
 
 
 def scores(variant, seed, train, valid, test):
@@ -32,8 +27,8 @@ def scores(variant, seed, train, valid, test):
     held_out = {"X_val": valid.X, "y_val": valid.y, "marginals_val": labels[1]}
     model.fit(train.X, train.y, labels[0], **held_out)
     row = [
-        rrse(np.asarray(test.X), model.reconstruct(test.X)),
-        rrse(np.asarray(test.y), model.predict(test.X)),
+        rrse(test.X, model.reconstruct(test.X)),
+        rrse(test.y, model.predict(test.X)),
     ]
     if model.factor_names_:
         known, told = test.marginals.astype(str), model.predict_marginals(test.X).astype(str)

@@ -46,7 +46,7 @@ html_css_files = ["skdive.css"]
 html_show_sourcelink = False
 html_copy_source = False
 html_sidebars = {
-    page: [] for page in ("index", "how_it_works", "data", "scale", "benchmarks", "api")
+    page: [] for page in ("index", "how_it_works", "data", "metrics", "scale", "benchmarks", "api")
 }
 html_theme_options = {
     "logo": {"text": "skdive"},

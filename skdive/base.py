@@ -150,10 +150,11 @@ class BaseWindowModel(CallbackSupportMixin, LatentModel):
             device=str(self._device),
             verbose=self.verbose if process.rank == 0 else 0,
             dtype=train.x.dtype,
-            autocast=self.autocast and can_autocast(self._device),
-            compiled=self.compile and can_compile(),
+            autocast=self.autocast and can_autocast(self._device, train.x.dtype),
+            compiled=self.compile and can_compile(self._device),
         )
-        process.check_same([*train.fingerprint(), 0 if valid is None else len(valid)])
+        counts = [len(train), 0 if valid is None else len(valid)]
+        process.check_same(counts, train.fingerprint())
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
         seed = int(process.from_main(torch.tensor(seed)))
         watcher = EpochWatcher(self)

@@ -187,10 +187,13 @@ class DiskWindows:
         return batch
 
 
-def chunk_of(windows: DeviceWindows | DiskWindows) -> int:
-    """Windows to compute at a time: what bounds memory, and stays in the cache of a CPU."""
+def chunk_of(windows: DeviceWindows | DiskWindows, n_made: int = 0) -> int:
+    """Windows to compute at a time: what bounds memory, and stays in the cache of a CPU.
+
+    `n_made` are the values of what is made of a window, where it may be larger than the window.
+    """
     n_values = CHUNK.get(windows.device.type, CHUNK["cpu"])
-    return max(1, n_values // (windows.length * windows.n_channels))
+    return max(1, n_values // max(windows.length * windows.n_channels, n_made))
 
 
 def standardise(
@@ -236,9 +239,9 @@ class WindowBatches(torch.utils.data.Dataset):
     __getitem__ = take
 
     def fingerprint(self) -> list[float]:
-        """The number of windows, and two numbers by which other values would be known."""
+        """Two numbers by which other values would be known."""
         ends = torch.tensor([0, len(self) - 1], device=self.x.device)
-        return [len(self), *self.x.take(ends).double().mean((1, 2)).tolist()]
+        return self.x.take(ends).double().mean((1, 2)).tolist()
 
     def batches(
         self, batch_size: int, shuffle: bool = False, process: Process | None = None
@@ -273,7 +276,7 @@ class Rows:
         return len(self.index) if self.counts else 0
 
     def parts(self, undivided: bool = False) -> Iterator[tuple[Batch, float]]:
-        """Batches, of at most `chunk` windows or undivided, and how much of the whole each is."""
+        """Batches, small enough to be computed or undivided, and the share of each in the whole."""
         if self._whole is not None:
             yield self._whole, 1.0
             return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from importlib.util import find_spec
 from numbers import Integral, Real
 from typing import Any
 from warnings import warn
@@ -126,9 +127,19 @@ def resolve_device(device: Any) -> torch.device:
     return found
 
 
-def can_autocast(device: torch.device) -> bool:
-    """Whether a device computes in bfloat16; where it does not, warn and do without."""
-    if device.type != "cuda" or torch.cuda.is_bf16_supported(including_emulation=False):
+def can_autocast(device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether steps on a device can compute in bfloat16; where not, warn and do without."""
+    if dtype != torch.float32:
+        warn(
+            f"autocast=True, but the windows are {str(dtype).removeprefix('torch.')}, which "
+            "torch.autocast leaves as it is; training goes on in full precision. Convert the "
+            "series to float32 before it is cut into windows.",
+            stacklevel=6,
+        )
+        return False
+    if device.type != "cuda" or torch.version.hip:
+        return True
+    if torch.cuda.get_device_capability(device) >= (8, 0):
         return True
     warn(
         f"autocast=True, but {torch.cuda.get_device_name(device)} does not compute in bfloat16; "
@@ -138,13 +149,16 @@ def can_autocast(device: torch.device) -> bool:
     return False
 
 
-def can_compile() -> bool:
-    """Whether there is the compiler that `torch.compile` needs; if not, warn and do without."""
-    if os.environ.get("CXX") or any(map(shutil.which, ("g++", "clang++", "cl"))):
+def can_compile(device: torch.device) -> bool:
+    """Whether there are the compilers that `torch.compile` needs; if not, warn and do without."""
+    if not os.environ.get("CXX") and not any(map(shutil.which, ("g++", "clang++", "cl"))):
+        missing = "C++ compiler was found (g++, clang++, or the environment variable CXX)"
+    elif device.type == "cuda" and find_spec("triton") is None:
+        missing = "package triton was found"
+    else:
         return True
     warn(
-        "compile=True, but no C++ compiler was found (g++, clang++, or the environment variable "
-        "CXX), which torch.compile needs; training goes on without.",
+        f"compile=True, but no {missing}, which torch.compile needs; training goes on without.",
         stacklevel=6,
     )
     return False

@@ -14,6 +14,7 @@ import joblib
 import numpy as np
 
 from skdive.sliding import WindowSet
+from skdive.storage import by_path
 from skdive.windows import Windows
 
 try:
@@ -88,8 +89,8 @@ def _parts(data: Any) -> Iterator[Any]:
             yield from _parts([part.X, part.y, part.marginals])
         elif part is not None:
             yield part
-            if isinstance(part, Windows):
-                yield part.base
+            if isinstance(part, Windows) and by_path(part.base) is part.base:
+                yield part.base  # what is mapped, workers map themselves
 
 
 class _Held(WorkerPlugin):
@@ -144,7 +145,7 @@ def _dumps(obj: Any, held: Sequence = ()) -> bytes:
 
 
 class _Pickler(Pickler):
-    """Pickles what workers hold as its number, and evenly spaced rows, as of folds, as a range."""
+    """Pickles what workers hold as its number, and evenly spaced rows, as of folds, in short."""
 
     def __init__(self, file: Any, held: Sequence):
         super().__init__(file, protocol=pickle.HIGHEST_PROTOCOL)
@@ -156,9 +157,14 @@ class _Pickler(Pickler):
     def reducer_override(self, obj: Any) -> Any:
         if type(obj) is np.ndarray and obj.ndim == 1 and obj.dtype == np.int64 and len(obj) > 1:
             steps = np.diff(obj)
-            if steps[0] > 0 and (steps == steps[0]).all():
-                return np.arange, (int(obj[0]), int(obj[-1]) + 1, int(steps[0]), obj.dtype)
+            if (steps == steps[0]).all():
+                return _evenly_spaced, (obj[0], steps[0], len(obj))
         return super().reducer_override(obj)
+
+
+def _evenly_spaced(start: np.int64, step: np.int64, n: int) -> np.ndarray:
+    """`n` numbers, exactly; `np.arange` computes how many there are in floating point."""
+    return start + step * np.arange(n, dtype=np.int64)
 
 
 class _Unpickler(pickle.Unpickler):

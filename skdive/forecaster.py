@@ -64,7 +64,8 @@ class DeepDIVEForecaster(WindowForecaster, BaseDeepDIVE):
         data and takes its share of every batch.
     autocast : bool, default=False
         Whether the steps of training compute in bfloat16 where that is safe (`torch.autocast`);
-        weights, validation and predictions stay in full precision. Faster on recent GPUs.
+        weights, validation and predictions stay in full precision. Faster on recent GPUs. Windows
+        must be float32.
     compile : bool, default=False
         Whether to compile the steps of training with `torch.compile`, which takes half a minute at
         the start of the fit and needs a C++ compiler. Worth it for long fits.

@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
-from skdive.batches import Standardiser, standardise
+from skdive.batches import Standardiser, chunk_of, standardise
 from skdive.checks import check_windows
 from skdive.layers import NormedWindow, norm_windows
 from skdive.losses import conditional_kl, kernel_kl, marginal_kl_bound
@@ -72,8 +72,9 @@ class LatentModel(TransformerMixin, BaseEstimator):
         x = standardise(windows, self._scale_x, weights.dtype, weights.device)
         if undo is not None:
             mean, std = (weights.new_tensor(values).unsqueeze(1) for values in undo)
-        for begin in range(0, len(windows), x.chunk):
-            rows = slice(begin, min(begin + x.chunk, len(windows)))
+        at_once = chunk_of(x, module.largest)
+        for begin in range(0, len(windows), at_once):
+            rows = slice(begin, min(begin + at_once, len(windows)))
             with torch.inference_mode():
                 index = torch.arange(rows.start, rows.stop, device=weights.device)
                 chosen = [

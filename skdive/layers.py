@@ -172,7 +172,9 @@ def squared_distances(b: Tensor, centres: Tensor) -> Tensor:
 
     As a matrix product, which takes a fraction of the time and memory of all differences.
     """
-    product = torch.einsum("bfd,fkd->bfk", b, centres)
+    b = b.to(centres.dtype)
+    with torch.autocast(b.device.type, enabled=False):  # what is left of the sum is small
+        product = torch.einsum("bfd,fkd->bfk", b, centres)
     squared = b.square().sum(-1, keepdim=True) + centres.square().sum(-1) - 2 * product
     return squared.clamp(min=0)
 

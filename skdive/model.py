@@ -149,6 +149,12 @@ class DeepDIVE(nn.Module):
             fusion,
             linear_path,
         )
+        self.largest = max(  # values of a window in the largest tensor, which bound memory
+            n_channels * max(lookback, width // 2),
+            len(sources) * max(horizon, width // 2),
+            width * max(8, len(dims)),  # four heads of two tasks, 16 groups of channels, tokens
+            self.marginal.rbf.log_priors.numel(),
+        )
 
     def infer_marginals(self, window: NormedWindow) -> Gaussian:
         """``q(b_i | x)``, (batch, factor, dim)."""

@@ -59,8 +59,8 @@ class Process:
         """Whether the flag is set in any process."""
         return flag
 
-    def check_same(self, values: list[float]) -> None:
-        """Check that all processes were given the same data, of which `values` tell something."""
+    def check_same(self, counts: list[int], values: list[float]) -> None:
+        """Check that all processes have equal counts, and up to rounding the same values."""
 
 
 class LaunchedProcess(Process):
@@ -103,7 +103,7 @@ class LaunchedProcess(Process):
     def any(self, flag: bool) -> bool:
         return self.sum({"flag": flag})["flag"] > 0
 
-    def check_same(self, values: list[float]) -> None:
+    def check_same(self, counts: list[int], values: list[float]) -> None:
         from accelerate.utils import gather
 
         if self.in_fit:
@@ -111,13 +111,14 @@ class LaunchedProcess(Process):
                 f"an earlier fit failed in process {self.rank} of {self.size}, and maybe in no "
                 "other, so that they are out of step. Start them anew; the first error tells why."
             )
-        local = torch.tensor([values], dtype=torch.float64, device=self.device)
-        everyone = gather(local)  # (process, value)
-        if not torch.allclose(everyone, everyone[:1].expand_as(everyone), rtol=1e-3, atol=1e-3):
+        local = torch.tensor([counts + values], dtype=torch.float64, device=self.device)
+        exact, near = gather(local).split([len(counts), len(values)], dim=1)  # (process, number)
+        same = torch.allclose(near, near[:1].expand_as(near), rtol=1e-3, atol=1e-3)
+        if not (same and torch.equal(exact, exact[:1].expand_as(exact))):
             raise ValueError(
                 "with device='accelerate' every process must be given all the data, in the same "
                 "order, and takes its share of each batch by itself; but the processes have "
-                f"{everyone[:, 0].int().tolist()} training windows, or other values in them. "
+                f"{exact[:, 0].int().tolist()} training windows, or other values in them. "
                 "Do not split the data yourself, and give what shuffles it a random_state."
             )
 

@@ -184,8 +184,11 @@ def _check_file(base: np.ndarray) -> None:
 
 
 def _check_zarr(base: Any) -> None:
+    from zarr import open_array
+
     try:
-        shape = type(base).open(base.store_path).shape
+        zarr_format = base.metadata.zarr_format
+        shape = open_array(store=base.store_path, mode="r", zarr_format=zarr_format).shape
     except (OSError, ValueError) as error:
         raise OSError(
             f"the zarr array {base.store_path} is not there any more. Do not move or delete a "

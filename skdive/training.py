@@ -6,15 +6,16 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from threading import RLock
+from types import FunctionType, MethodType
 from typing import Any
 
 import torch
 from skorch import NeuralNet
 from skorch.callbacks import Callback, EarlyStopping, EpochTimer, PrintLog
 from skorch.helper import predefined_split
-from torch import Tensor
+from torch import Tensor, nn
 
-from skdive.batches import Rows, WindowBatches
+from skdive.batches import Rows, WindowBatches, chunk_of
 from skdive.interleaving import Interleaving
 from skdive.maps import LinearPath
 from skdive.model import DeepDIVE
@@ -57,6 +58,13 @@ class InterleavedNet(NeuralNet):
         self.dtype, self.autocast, self.compiled = dtype, autocast, compiled
         super().__init__(*args, **kwargs)
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Load to the first GPU where there are fewer than there were."""
+        device = torch.device(state["device"])
+        if device.type == "cuda" and 0 < torch.cuda.device_count() <= (device.index or 0):
+            state = {**state, "device": "cuda"}
+        super().__setstate__(state)
+
     @property
     def _default_callbacks(self) -> list[tuple[str, Callback]]:
         quiet = [f"{part}_{term}" for part in ("train", "valid") for term in TERMS]
@@ -83,7 +91,7 @@ class InterleavedNet(NeuralNet):
             groups.append({"params": direct, "lr": LINEAR_PATH_LR * self.lr, "weight_decay": 0.0})
         self.optimizer_ = self.optimizer(groups, **options)  # of the conditional phase
         self.optimizer_marginal_ = self.optimizer(list(marginal.parameters()), **options)
-        self.objective_ = torch.compile(self.criterion_) if self.compiled else self.criterion_
+        self.objective_ = compiled(self.criterion_) if self.compiled else self.criterion_
         self.averages_: dict[str, tuple[list[Tensor], list[Tensor]]] = {
             path: (list(getattr(self.module_, path).parameters()), list(live.parameters()))
             for path, live in (("marginal", marginal), ("conditional", conditional))
@@ -102,25 +110,25 @@ class InterleavedNet(NeuralNet):
         """
         size = self.batch_size
         if not training and not self.criterion_.compares_windows:
-            size = max(1, dataset.x.chunk // 2) * self.process_.size
+            size = max(1, chunk_of(dataset.x, self.module_.largest) // 2) * self.process_.size
         return _Epochs(dataset, size, training, self.process_)
 
-    def train_step(self, batch: Rows, **fit_params: Any) -> dict[str, Any]:
+    def train_step(self, batch: Rows, **fit_params: Any) -> list[tuple[str, float, Losses]]:
         """One step in each phase, whose gradients add up over the parts of the batch."""
-        found: list[tuple[str, float, Losses]] = []
+        found = []
         device_type = batch.index.device.type
         for phase in self.phases_:
             for part, share in batch.parts(self.criterion_.compares_windows):
                 with torch.autocast(device_type, torch.bfloat16, enabled=self.autocast):
                     losses = self.objective_(self.live_, part, phase, training=True)
                 (share * losses.total).backward()
-                found.append((f"loss_{phase}", share * len(batch), losses))
+                found.append((f"loss_{phase}", share, losses))
             self.process_.average_gradients(self.live_.parameters(), len(batch))
             if phase != "marginal":
                 self._step(self.optimizer_, "conditional")
             if phase != "conditional":
                 self._step(self.optimizer_marginal_, "marginal")
-        return {"loss": losses.total.detach(), "found": found}
+        return found
 
     def _step(self, optimizer: torch.optim.Optimizer, path: str) -> None:
         """Step an optimiser, and average the weights that it changed."""
@@ -132,15 +140,15 @@ class InterleavedNet(NeuralNet):
         with torch.no_grad():
             torch._foreach_lerp_(*self.averages_[path], weight)
 
-    def validation_step(self, batch: Rows, **fit_params: Any) -> dict[str, Any]:
+    def validation_step(self, batch: Rows, **fit_params: Any) -> list[tuple[str, float, Losses]]:
         """All terms of the loss, from latent means."""
         phase = "joint" if self.module_.n_factors else "conditional"
         found = []
         with torch.no_grad():
             for part, share in batch.parts(self.criterion_.compares_windows):
                 losses = self.criterion_(self.module_, part, phase)
-                found.append(("loss", share * len(batch), losses))
-        return {"loss": losses.total, "found": found}
+                found.append(("loss", share, losses))
+        return found
 
     def run_single_epoch(
         self, iterator: Any, training: bool, prefix: str, step_fn: Callable, **fit_params: Any
@@ -153,10 +161,11 @@ class InterleavedNet(NeuralNet):
         means = EpochMeans()
         for batch in iterator:
             self.notify("on_batch_begin", batch=batch, training=training)
-            step = step_fn(batch, **fit_params)
-            self.notify("on_batch_end", batch=batch, training=training, loss=step["loss"])
-            for name, n, losses in step["found"]:
-                means.add(n, {name: losses.total, **losses.terms})
+            parts = step_fn(batch, **fit_params)
+            loss = sum(share * losses.total.detach() for _, share, losses in parts)
+            self.notify("on_batch_end", batch=batch, training=training, loss=loss)
+            for name, share, losses in parts:
+                means.add(share * len(batch), {name: losses.total, **losses.terms})
         found = means.read(self.process_)
         found.setdefault("loss", sum(v for name, v in found.items() if name.startswith("loss_")))
         for name, value in found.items():
@@ -189,6 +198,18 @@ class InterleavedNet(NeuralNet):
         super().on_epoch_end(net, **kwargs)
         if self.process_.any(self.watcher_ is not None and self.watcher_.epoch_ends()):
             raise StopTraining
+
+
+def compiled(module: nn.Module) -> Callable:
+    """Compile the forward pass of one module, and not of all of its class.
+
+    torch counts by code how often it compiled something, and soon gives up; it also keeps the
+    results as long as the code. So each module gets a copy of the code.
+    """
+    forward = type(module).forward
+    code, names = forward.__code__.replace(), forward.__globals__
+    copy = FunctionType(code, names, None, forward.__defaults__, forward.__closure__)
+    return MethodType(torch.compile(copy), module)
 
 
 class EpochMeans:
@@ -302,7 +323,7 @@ def make_net(
     callbacks : list
         Callbacks of skorch, besides the default ones.
     **options
-        Parameters of skorch's `NeuralNet`, and `dtype`.
+        Parameters of skorch's `NeuralNet`, and `dtype`, `autocast` and `compiled`.
     """
     given = [cb[1] if isinstance(cb, tuple) else cb for cb in callbacks]
     extra: list[Any] = []

@@ -1,6 +1,8 @@
 """Lower precision and compilation, where there are no GPUs."""
 
 import pickle
+import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -22,7 +24,7 @@ def data():
 def fit(data, **options):
     small = dict(hidden_dim=16, max_epochs=2, random_state=0, device="cpu")
     X, y, labels = data
-    return DeepDIVEForecaster(**small, **options).fit(X, y, labels)
+    return DeepDIVEForecaster(**small | options).fit(X, y, labels)
 
 
 def test_autocast_computes_the_steps_in_bfloat16_and_all_else_in_full(data, monkeypatch):
@@ -47,6 +49,12 @@ def test_autocast_computes_the_steps_in_bfloat16_and_all_else_in_full(data, monk
     assert_allclose(half.predict(data[0]), plain.predict(data[0]), atol=0.15)
 
 
+def test_autocast_needs_float32(data):
+    with pytest.warns(UserWarning, match="the windows are float64, .* Convert the series"):
+        half = fit(data, autocast=True)
+    assert_allclose(half.predict(data[0]), fit(data).predict(data[0]))
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")  # of what torch.compile imports
 def test_a_compiled_fit_is_as_good_and_pickles(data):
@@ -57,6 +65,16 @@ def test_a_compiled_fit_is_as_good_and_pickles(data):
     assert_allclose(copy.predict(data[0]), compiled.predict(data[0]))
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
+def test_every_net_of_a_search_is_compiled(data, monkeypatch):
+    import torch._dynamo
+
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))  # traces only
+    with torch._dynamo.config.patch(recompile_limit=4, fail_on_recompile_limit_hit=True):
+        for hidden_dim in (8, 12, 16):  # two phases, and two sizes of batches
+            fit(data, compile=True, hidden_dim=hidden_dim)
+
+
 def test_without_a_compiler_there_is_a_warning(data, monkeypatch):
     monkeypatch.delenv("CXX", raising=False)
     monkeypatch.setenv("PATH", "")
@@ -65,15 +83,28 @@ def test_without_a_compiler_there_is_a_warning(data, monkeypatch):
     assert_allclose(model.predict(data[0]), fit(data).predict(data[0]))
 
 
+def test_a_gpu_without_triton_trains_uncompiled(monkeypatch):
+    """As far as this can be told without one."""
+    from skdive.checks import can_compile
+
+    monkeypatch.setitem(sys.modules, "triton", None)
+    monkeypatch.setenv("CXX", "g++")
+    with pytest.warns(UserWarning, match="no package triton was found"):
+        assert not can_compile(torch.device("cuda"))
+    assert can_compile(torch.device("cpu"))
+
+
 def test_a_gpu_without_bfloat16_trains_in_full_precision(monkeypatch):
     """As far as this can be told without one: the check, not the training."""
     from skdive.checks import can_autocast
 
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: False)
-    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "Tesla T4")
-    with pytest.warns(UserWarning, match="Tesla T4 does not compute in bfloat16"):
-        assert not can_autocast(torch.device("cuda"))
-    assert can_autocast(torch.device("cpu"))
+    devices = {torch.device("cuda:0"): ("H100", (9, 0)), torch.device("cuda:1"): ("T4", (7, 5))}
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda d: devices[d][0])
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda d: devices[d][1])
+    with pytest.warns(UserWarning, match="T4 does not compute in bfloat16"):
+        assert not can_autocast(torch.device("cuda:1"), torch.float32)
+    assert can_autocast(torch.device("cuda:0"), torch.float32)
+    assert can_autocast(torch.device("cpu"), torch.float32)
 
 
 @pytest.mark.parametrize("option", ["autocast", "compile"])

@@ -91,6 +91,16 @@ def test_series_moves_to_each_worker_once(client, received, long):
         assert once <= moved < 1.05 * once
 
 
+def test_a_mapped_series_is_not_sent(client, received, long, tmp_path):
+    np.save(tmp_path / "series.npy", long.X.base)
+    series = np.load(tmp_path / "series.npy", mmap_mode="r")
+    w = sliding_windows(series, lookback=48, horizon=12, dtype=series.dtype)
+    with on_dask(client, w):
+        found = search(Constant(), {"value": [0, 1]}).fit(w.X, w.y)
+    assert (found.cv_results_["mean_test_score"] == 1).all()
+    assert max(received()) < 0.1 * series.nbytes
+
+
 def test_plain_joblib_moves_windows_once_and_not_with_each_task(client, received, long):
     with joblib.parallel_config(backend="dask"):
         search(Constant(), {"value": [0, 1, 2, 3]}).fit(long.X, long.y)
@@ -143,6 +153,27 @@ def test_parts_of_windows_and_uneven_folds(client, received, long):
     assert max(received()) < 1.5 * long.X.base.nbytes
     (score,) = grid.cv_results_["mean_test_score"]
     assert score == part.X[folds[0][1]].starts @ np.arange(5)
+
+
+HOUR = 3_600_000_000_000  # nanoseconds
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        np.arange(8760) * HOUR + pd.Timestamp("2024-01-01").as_unit("ns").value,
+        np.array([0, 2**63 - 1]),
+        np.array([-(2**63), 2**63 - 1]),
+        np.array([2**62, 0, -(2**62)]),
+        np.array([7, 7, 7]),
+    ],
+    ids=["hours", "far apart", "further than an int64", "falling", "equal"],
+)
+def test_evenly_spaced_numbers_arrive_as_they_are(client, numbers):
+    with on_dask(client):
+        (arrived,) = joblib.Parallel()([joblib.delayed(np.copy)(numbers)])
+    assert arrived.dtype == np.int64
+    assert np.array_equal(arrived, numbers)
 
 
 def test_errors_of_tasks_arrive(client, long):

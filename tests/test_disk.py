@@ -317,6 +317,13 @@ def test_a_zarr_array_that_vanishes_is_not_taken_for_zeros(values, store, tmp_pa
             read()
 
 
+def test_an_array_in_the_format_of_zarr_2(values, store, tmp_path, nothing_fits):
+    base = store(values, "zarr", zarr_format=2)
+    assert np.array_equal(np.asarray(Windows(base, [0, 100], 5)[1]), values[100:105])
+    with pytest.raises(OSError, match="is not there any more"):
+        fit_while(base, lambda: shutil.rmtree(tmp_path / "series.zarr"))
+
+
 def test_a_zarr_array_that_lost_rows(values, store, tmp_path, nothing_fits):
     base = store(values, "zarr")
     writer = zarr.open_array(tmp_path / "series.zarr", mode="r+")

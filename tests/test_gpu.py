@@ -21,6 +21,7 @@ from skdive import (
     DeepDIVEEncoder,
     DeepDIVEForecaster,
     VAEForecaster,
+    Windows,
     sliding_windows,
 )
 from skdive.batches import Batch, DeviceWindows, Standardiser
@@ -92,6 +93,7 @@ def test_a_fit_is_as_good_as_on_the_cpu_and_repeatable(windows):
 
 @pytest.mark.parametrize("option", ["autocast", "compile"])
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")  # of what torch.compile imports
+@pytest.mark.filterwarnings("ignore:TensorFloat32 tensor cores:UserWarning")  # are not asked for
 def test_faster_arithmetic_is_as_good(windows, option):
     plain, fast = (
         forecaster(max_epochs=8, **given).fit(windows.X, windows.y, hours(windows))
@@ -114,6 +116,7 @@ class NoSynchronisation(Callback):
 
 
 @pytest.mark.parametrize("labelled", [True, False])
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype:UserWarning")
 def test_no_step_waits_for_the_gpu(windows, labelled):
     labels = hours(windows) if labelled else None
     try:
@@ -138,15 +141,28 @@ def test_a_model_of_a_gpu_loads_without_one(windows, tmp_path):
     assert_allclose(found, model.predict(windows.X[:20]), rtol=1e-3, atol=1e-4)
 
 
-def test_a_series_that_does_not_fit_stays_on_the_host(windows):
+def test_a_model_of_another_gpu_loads_where_there_are_fewer(windows):
+    model = forecaster().fit(windows.X, windows.y)
+    expected = model.predict(windows.X[:20])
+    model.net_.device = f"cuda:{torch.cuda.device_count()}"
+    copy = pickle.loads(pickle.dumps(model))
+    assert copy.net_.device == "cuda"
+    assert_allclose(copy.predict(windows.X[:20]), expected)
+
+
+def test_a_series_that_does_not_fit_stays_on_the_host():
     device = torch.device("cuda")
-    scale = Standardiser.of(windows.X)
-    expected = DeviceWindows.upload(windows.X, scale, torch.float32, device)
+    # 64 MB: for less than 20 MB, torch may have room in what it has already taken from the device.
+    series = np.random.default_rng(0).standard_normal((1 << 22, 4), dtype=np.float32)
+    windows = Windows(series, np.arange(len(series) - 48), 48)
+    scale = Standardiser.of(windows)
+    expected = DeviceWindows.upload(windows, scale, torch.float32, device)
+    gc.collect()
     torch.cuda.empty_cache()
     torch.cuda.set_per_process_memory_fraction(1e-7)
     try:
         with pytest.warns(UserWarning, match="does not fit on cuda"):
-            found = DeviceWindows.upload(windows.X, scale, torch.float32, device)
+            found = DeviceWindows.upload(windows, scale, torch.float32, device)
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
     index = torch.arange(10, device=device)

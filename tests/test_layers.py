@@ -196,6 +196,14 @@ def test_posteriors_are_finite_far_from_all_prototypes(rbf):
     assert_close(posteriors.sum(2), torch.ones(1, 3, dtype=torch.float64))
 
 
+def test_kernels_do_not_lose_precision_under_autocast():
+    rbf = RBFLayer(PRIORS, dim=8)
+    b = (rbf.centres[:, 0] + 0.3 * torch.randn(100, *rbf.centres[:, 0].shape)).bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        found = rbf.log_kernels(b)
+    assert_close(found, rbf.log_kernels(b.float()))
+
+
 def test_kernels_cannot_collapse():
     rbf = RBFLayer(PRIORS, dim=2)
     torch.nn.init.constant_(rbf.raw_scales, -1e4)

@@ -4,7 +4,10 @@ A new module fails here until it gets its place in ``PLAN``.
 """
 
 import ast
+import importlib
+import re
 import sys
+from functools import reduce
 from pathlib import Path
 
 import pytest
@@ -20,12 +23,13 @@ ESTIMATOR = {"numpy", "pandas", "polars", "sklearn", "torch"}
 PLAN = {
     "datasets": (0, {"numpy", "pandas", "sklearn"}),
     "parallel": (0, {"accelerate", "torch"}),
-    "storage": (0, {"numpy"}),
+    "storage": (0, {"numpy", "zarr"}),
     "windows": (1, {"numpy"}),
     "series": (2, ARRAYS),
     "sliding": (3, ARRAYS),
     "cluster": (4, {"cloudpickle", "distributed", "joblib", "numpy"}),
     "factors": (1, ARRAYS),
+    "metrics": (2, {"numpy", "pandas", "sklearn"}),
     "layers": (2, {"torch"}),
     "losses": (3, {"torch"}),
     "model": (4, {"torch"}),
@@ -115,3 +119,12 @@ def test_reader_of_imports(source, inside, outside, tmp_path):
     path = tmp_path / "new.py"
     path.write_text(source)
     assert imported(path, tmp_path) == (inside, outside)
+
+
+def test_what_the_documentation_names_is_there():
+    text = (ROOT.parent / "docs" / "how_it_works.rst").read_text(encoding="utf-8")
+    names = [name.split(".") for name in re.findall(r"``(\w+(?:\.\w+)+)``", text)]
+    named = [(module, path) for module, *path in names if module in PLAN]
+    assert len(named) > 20
+    for module, path in named:
+        reduce(getattr, path, importlib.import_module(f"skdive.{module}"))

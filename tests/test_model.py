@@ -1,6 +1,7 @@
 import pytest
 import torch
 from torch.testing import assert_close
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from skdive.layers import norm_windows
 from skdive.model import DeepDIVE
@@ -24,6 +25,18 @@ def fill(value, *parts):
     for part in parts:
         for parameter in part.parameters():
             torch.nn.init.constant_(parameter, value)
+
+
+class Largest(TorchDispatchMode):
+    """Notes the size of the largest tensor that torch computes."""
+
+    size = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        for tensor in torch.utils._pytree.tree_leaves(out):
+            self.size = max(self.size, tensor.numel())
+        return out
 
 
 @pytest.fixture
@@ -287,3 +300,30 @@ def test_the_default_network_is_small_at_321_channels():
     priors = [[1 / n] * n for n in (24, 12, 7)]  # hour, month, day of the week
     module = DeepDIVE(168, 321, priors, horizon=24, sources=tuple(range(321)))
     assert sum(parameter.numel() for parameter in module.parameters()) < 2_000_000
+
+
+# ---------------------------------------------------------------------------------------------
+# Memory
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        dict(lookback=500),
+        dict(horizon=500),
+        dict(width=256, lookback=4),
+        dict(width=64, n_channels=40, sources=range(40), lookback=4),
+        dict(width=16, priors=[[0.1] * 10] * 30),
+        dict(width=16, priors=[[0.001] * 1000], fusion="concat"),
+    ],
+    ids=["long", "far", "wide", "many channels", "many factors", "many classes"],
+)
+def test_the_largest_tensor_of_a_window_is_known(make_module, options):
+    module = make_module(**options)
+    x = torch.randn(500, options.get("n_channels", 2), options.get("lookback", 10))
+    with Largest() as found, torch.inference_mode():
+        window = norm_windows(x)
+        b = module.infer_marginals(window).mean
+        module.marginal.rbf.log_posteriors(b)
+        module(window)
+    assert found.size == 500 * module.largest

@@ -152,6 +152,8 @@ def test_all_processes_stop_where_one_is_asked_to(launched):
 def test_other_data_in_other_processes(launched):
     for found in launched[0]:
         assert "every process must be given all the data" in found["error"]
+        counts = [3001 + rank for rank in range(len(launched[0]))]
+        assert f"the processes have {counts} training windows" in found["nearly"]
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from torch.testing import assert_close
 
 from skdive import DeepDIVEEncoder, DeepDIVEForecaster, Interleaving
 from skdive.batches import CHUNK, Batch
-from skdive.layers import Gaussian, norm_windows
+from skdive.layers import Gaussian, WindowEncoder, norm_windows
 from skdive.objective import Objective
 
 MARGINAL = ("cross_entropy", "kl_marginal")
@@ -68,6 +68,17 @@ class Recorder(Callback):
 
     def on_epoch_end(self, net, **kwargs):
         self.epochs.append(weights(net.module_))
+
+
+class BatchLosses(Callback):
+    """Keeps the losses of batches, of training and of validation."""
+
+    def initialize(self):
+        self.found = {True: [], False: []}
+        return self
+
+    def on_batch_end(self, net, training=False, loss=None, **kwargs):
+        self.found[training].append(float(loss))
 
 
 class Interrupt(Callback):
@@ -358,8 +369,37 @@ def test_a_batch_in_parts_makes_the_same_step(data, monkeypatch, schedule):
     assert_close(weights(whole.net_.module_), weights(parts.net_.module_), atol=1e-6, rtol=0)
 
 
+def test_evaluation_takes_fewer_windows_at_a_time_where_the_network_is_wide(data, monkeypatch):
+    seen = {True: set(), False: set()}
+    forward = WindowEncoder.forward
+
+    def watched(self, window):
+        seen[self.training].add(len(window.x))
+        return forward(self, window)
+
+    monkeypatch.setattr(WindowEncoder, "forward", watched)
+    monkeypatch.setitem(CHUNK, "cpu", 6 * 8 * 64)  # six windows of the largest layer
+    model = fit(data, hidden_dim=64, batch_size=32, max_epochs=1)
+    assert seen[True] == {32, 21}  # a step of 53 windows
+    assert seen[False] == {3, 1}
+    seen[False].clear()
+    model.predict(data[0])
+    model.score_samples(data[0], data[1])
+    assert seen[False] == {6, 4}
+
+
 # ---------------------------------------------------------------------------------------------
 # History
+
+
+@pytest.mark.parametrize("at_once", [1000, 16])
+def test_callbacks_are_told_the_loss_of_the_batch(data, monkeypatch, at_once):
+    """Of all its phases and of all its parts."""
+    monkeypatch.setitem(CHUNK, "cpu", at_once * 8 * 8)
+    losses = BatchLosses()
+    model = fit(data, losses, batch_size=1000, max_epochs=1)
+    for training, name in ((True, "train_loss"), (False, "valid_loss")):
+        assert losses.found[training] == pytest.approx(model.net_.history[:, name], rel=1e-5)
 
 
 def test_the_history_has_every_term_of_every_phase(data):

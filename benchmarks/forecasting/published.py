@@ -1,0 +1,107 @@
+"""The hyper-parameters that the authors of the networks published, and where.
+
+=================== ============================================================================
+NLinear, DLinear    github.com/cure-lab/LTSF-Linear, scripts/EXP-LongForecasting/Linear; the rate is
+                    halved after every epoch and there are 10 (run_longExp.py)
+TSMixer             github.com/google-research/google-research, tsmixer/tsmixer_basic,
+                    run_tuned_hparam.sh and run.py
+iTransformer        github.com/thuml/iTransformer, scripts/multivariate_forecasting (ETT, ECL;
+                    Exchange is as ETTh2); the rate is halved after every epoch and there are 10
+NHITS               github.com/cchallu/n-hits, nhits_multivariate.py: one of its poolings; the rate
+                    is halved three times
+TiDE                github.com/google-research/google-research, tide/scripts
+PatchTST            github.com/yuqinie98/PatchTST, PatchTST_supervised/scripts; batches of 32 for
+                    both sizes, as electricity has them, because 20 epochs replace 100
+=================== ============================================================================
+
+`batch` counts windows of all channels, or of one channel where a network sees a channel at a time
+and the authors count so (NHITS, TiDE).
+"""
+
+HALVED, THRICE, CONSTANT = "halved every epoch", "halved three times", "constant"
+
+
+def linear(learning_rate, batch):
+    """A setting of NLinear and DLinear."""
+    return dict(learning_rate=learning_rate, batch=batch, rate=HALVED, epochs=10)
+
+
+LINEAR = {
+    "ETTh1": linear(0.005, 32),
+    "ETTh2": linear(0.05, 32),
+    "exchange": linear(0.0005, 8),
+    "electricity": linear(0.001, 16),
+}
+
+
+def attention(width, layers, learning_rate, batch):
+    """A setting of iTransformer."""
+    network = dict(hidden_size=width, d_ff=width, e_layers=layers)
+    return dict(network, learning_rate=learning_rate, batch=batch, rate=HALVED, epochs=10)
+
+
+def mixer(blocks, dropout, learning_rate):
+    """A setting of TSMixer."""
+    network = dict(n_block=blocks, dropout=dropout, ff_dim=64)
+    return dict(network, learning_rate=learning_rate, batch=32, rate=CONSTANT, epochs=20)
+
+
+def dense(dropout, learning_rate):
+    """A setting of TiDE."""
+    network = dict(hidden_size=512, num_encoder_layers=2, num_decoder_layers=2)
+    network |= dict(decoder_output_dim=32, temporal_decoder_dim=16, dropout=dropout)
+    return dict(network, learning_rate=learning_rate, batch=512, rate=CONSTANT, epochs=20)
+
+
+def patches(width, feed_forward, heads, dropout):
+    """A setting of PatchTST."""
+    network = dict(hidden_size=width, linear_hidden_size=feed_forward, n_heads=heads)
+    network |= dict(dropout=dropout, fc_dropout=dropout, revin_subtract_last=False)
+    return dict(network, learning_rate=1e-4, batch=32, rate=CONSTANT, epochs=20)
+
+
+SETTINGS = {
+    "NLinear": LINEAR,
+    "DLinear": LINEAR,
+    "TSMixer": {"ETTm2": mixer(2, 0.9, 1e-3), "electricity": mixer(4, 0.7, 1e-4)},
+    "iTransformer": {
+        "ETTh1": attention(256, 2, 1e-4, 32),
+        "ETTh2": attention(128, 2, 1e-4, 32),
+        "electricity": attention(512, 3, 5e-4, 16),
+    },
+    "NHITS": {
+        "ETTm2": dict(
+            n_pool_kernel_size=[2, 2, 2],
+            n_freq_downsample=[24, 12, 1],
+            learning_rate=1e-3,
+            batch=256,
+            rate=THRICE,
+            epochs=10,
+        )
+    },
+    "TiDE": {
+        "ETTh1": dense(0.5, 0.000984894211777642),
+        "ETTh2": dense(0.2, 0.00022400011085303776),
+    },
+    "PatchTST": {"ETTh": patches(16, 128, 4, 0.3), "electricity": patches(128, 256, 16, 0.2)},
+}
+COUNTS_CHANNELS = ("NHITS", "TiDE")  # their batches are of windows of one channel
+SCALED = ("NHITS", "TiDE")  # do not normalise windows by themselves; the library's scaler does
+
+# A data set gets its own setting, where there is one, and else those it may be like.
+LIKE = {
+    "TSMixer": {},
+    "iTransformer": {"ETTh1": ["ETTh1"], "ETTh2": ["ETTh2"], "exchange": ["ETTh2"]},
+    "TiDE": {"ETTh1": ["ETTh1"], "ETTh2": ["ETTh2"]},
+    "PatchTST": {"ETTh1": ["ETTh"], "ETTh2": ["ETTh"]},
+}
+UNLIKE = {"iTransformer": ["electricity", "ETTh1"]}
+
+
+def options(name, data):
+    """What to choose from on validation: names of settings, losses, scalers of windows."""
+    names = UNLIKE.get(name, list(SETTINGS[name]))
+    choice = {"like": LIKE.get(name, {}).get(data, names), "loss": ["MAE", "MSE"]}
+    if name in SCALED:
+        choice["scaler"] = ["standard", "robust", "identity"]
+    return choice

@@ -1,0 +1,133 @@
+"""The tables of the documentation, from the records of the runs."""
+
+import json
+
+import numpy as np
+from records import list_table, mean_and_spread
+
+from forecasting.runs import CHOICE
+from forecasting.systems import MODULES
+
+CASE = ["data", "horizon"]
+RIDGE = "ridge-"
+BUSY = "*"  # a time taken while other things ran
+
+
+def check_windows(frame):
+    """All systems must have seen the same windows."""
+    for case, found in frame.groupby(CASE).checksum:
+        if found.nunique() > 1:
+            raise ValueError(f"the systems saw different windows of {case}: {found.unique()}.")
+
+
+def chosen(frame):
+    """The runs with the settings that were best on validation, for each system and data set."""
+    frame = frame.assign(settings=[json.dumps(s, sort_keys=True) for s in frame.settings])
+    tried = frame[(frame.purpose == "accuracy") & (frame.seed == CHOICE["seed"])]
+    tried = tried[tried.horizon == CHOICE["horizon"]]
+    best = tried.loc[tried.groupby(["system", "data"]).valid_mae.idxmin()]
+    return frame.merge(best[["system", "data", "settings"]])
+
+
+def in_order(frame):
+    """Systems of a frame, in the order of the list of them."""
+    present = set(frame.system)
+    return [system for system in MODULES if system in present]
+
+
+def accuracy(runs):
+    """A table for each data set: MSE and MAE, mean and standard deviation over the seeds."""
+    lines = []
+    for data, of_data in runs.groupby("data", sort=False):
+        horizons = sorted(of_data.horizon.unique())
+        columns = [(h, error) for h in horizons for error in ("mse", "mae")]
+        means = of_data.groupby(["system", "horizon"])[["mse", "mae"]].mean().unstack("horizon")
+        rows = []
+        for system in in_order(of_data):
+            cells = []
+            for horizon, error in columns:
+                values = of_data[(of_data.system == system) & (of_data.horizon == horizon)][error]
+                text = mean_and_spread(values, 4) if len(values) else ""
+                column = means[error, horizon]
+                cells.append(f"**{text}**" if system == column.idxmin() else text)
+            seeds = of_data[of_data.system == system].groupby("horizon").seed.nunique().min()
+            rows.append([system, seeds, *cells])
+        header = ["system", "seeds", *(f"{h}: {error.upper()}" for h, error in columns)]
+        lines += [f"**{data}**", "", *list_table(header, rows), ""]
+    return lines
+
+
+def summary(runs):
+    """Mean ranks, and errors as a share of those of the best ridge, over data sets and horizons."""
+    means = runs.groupby([*CASE, "system"])[["mse", "mae"]].mean()
+    mae = means.mae.unstack("system")
+    share = mae.div(mae.filter(like=RIDGE).min(axis=1), axis=0)
+    ranks = {error: means[error].unstack("system").rank(axis=1) for error in ("mse", "mae")}
+    rows = [
+        [
+            system,
+            f"{mae[system].notna().sum()} of {len(mae)}",
+            *(f"{rank[system].mean():.2f}" for rank in ranks.values()),
+            f"{share[system].mean():.3f}",
+            f"{share[system].max():.3f}",
+        ]
+        for system in sorted(mae, key=lambda s: ranks["mae"][s].mean())
+    ]
+    header = ["system", "cases", "mean rank, MSE", "mean rank, MAE"]
+    return list_table([*header, "MAE / best ridge, mean", "MAE / best ridge, worst"], rows)
+
+
+def cost(runs):
+    """Seconds of a fit by data set, windows predicted per second and peak memory; horizon 24."""
+    runs = runs[runs.horizon == CHOICE["horizon"]]
+    data = list(runs.data.unique())
+    rows = []
+    for system in in_order(runs):
+        fits, found = [], runs[runs.system == system]
+        for name in data:
+            of_data = found[found.data == name]
+            timed = of_data[of_data.purpose == "time"]
+            mark = "" if len(timed) else BUSY
+            best = (timed if len(timed) else of_data).fit_seconds.median()
+            fits.append("" if np.isnan(best) else f"{best:.3g}{mark}")
+        quiet = found[found.purpose == "time"]
+        quiet = quiet if len(quiet) else found
+        numbers = f"{quiet.windows_per_second.median():,.0f}", f"{quiet.peak_mb.max():,.0f}"
+        rows.append([system, *fits, *numbers])
+    return list_table(["system", *data, "windows/s", "peak MB"], rows)
+
+
+def choices(runs):
+    """What was chosen on validation."""
+    pairs = runs[["system", "data", "settings"]].drop_duplicates()
+    words = {
+        (system, data): ", ".join(map(str, json.loads(settings).values()))
+        for system, data, settings in pairs.itertuples(index=False)
+    }
+    data = list(pairs.data.unique())
+    systems = in_order(pairs)
+    rows = [[system, *(words.get((system, name), "") for name in data)] for system in systems]
+    return list_table(["system", *data], [row for row in rows if any(row[1:])])
+
+
+def made_with(runs):
+    """Sentence about the versions that the runs were made with."""
+    found = {json.dumps(versions) for versions in runs.versions}
+    words = sorted(", ".join(f"{k} {v}" for k, v in json.loads(f).items()) for f in found)
+    return f"Made with {'; '.join(words)}."
+
+
+def write_tables(frame, folder):
+    """Write the tables for the documentation from a frame of records."""
+    check_windows(frame)
+    runs = chosen(frame)
+    judged = runs[runs.purpose == "accuracy"]
+    tables = {
+        "summary": summary(judged),
+        "accuracy": [made_with(judged), "", *accuracy(judged)],
+        "choices": choices(judged),
+        "cost": cost(runs),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, lines in tables.items():
+        (folder / f"{name}.txt").write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")

@@ -1,0 +1,210 @@
+"""The forecasting benchmark: the same windows for every system, and tables of what came out."""
+
+import importlib
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from skdive import DeepDIVEForecaster, sliding_windows
+from skdive.datasets import load_pjm
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+HOURS = 1200
+
+
+@pytest.fixture
+def benchmark(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    names = ["problem", "systems", "runs", "tables", "measure", "classical", "deepdive"]
+    modules = {name: importlib.import_module(f"forecasting.{name}") for name in names}
+    return SimpleNamespace(**modules, records=importlib.import_module("records"))
+
+
+@pytest.fixture
+def problem(benchmark):
+    """A few weeks of PJM's load, z-scored."""
+    frame = load_pjm().frame.iloc[:HOURS, :3]
+    frame = (frame - frame.mean()) / frame.std(ddof=0)
+    options = dict(marginals=["hour", "dayofweek"], stride=3)
+    windows = sliding_windows(frame.astype("float32"), 48, 6, **options)
+    cuts = np.split(np.arange(len(windows)), [len(windows) // 2, len(windows) * 3 // 4])
+    parts = SimpleNamespace(train=windows[cuts[0]], valid=windows[cuts[1]], test=windows[cuts[2]])
+    return benchmark.problem.of_parts("PJM", 6, parts, (24,))
+
+
+def test_the_file_holds_the_problem(benchmark, problem, tmp_path):
+    path = benchmark.problem.file_of(tmp_path / "new", "PJM", 6)
+    problem.save(path)
+    again = benchmark.problem.Problem.load(path)
+    assert again[:3] == problem[:3]
+    assert (again.seasons, again.checksum) == (problem.seasons, problem.checksum)
+    np.testing.assert_array_equal(again.series, problem.series)
+    for part in benchmark.problem.PARTS:
+        np.testing.assert_array_equal(again.starts[part], problem.starts[part])
+        assert set(again.labels[part]) == {"hour", "dayofweek"}
+        np.testing.assert_array_equal(again.labels[part]["hour"], problem.labels[part]["hour"])
+
+
+def test_the_checksum_notices_other_windows(benchmark, problem):
+    checksum = benchmark.problem.checksum
+    assert checksum(problem.windows) == problem.checksum
+    assert checksum(lambda part: problem.windows(part, 7)) == problem.checksum
+    one_less = problem.starts | {"valid": problem.starts["valid"] - 1}
+    assert checksum(problem._replace(starts=one_less).windows) != problem.checksum
+    other = problem.series.copy()
+    other[problem.starts["valid"][0], 0] += 1e-3
+    assert checksum(problem._replace(series=other).windows) != problem.checksum
+
+
+def test_the_naive_forecast_repeats_the_season(benchmark, problem):
+    naive = benchmark.systems.make("naive", 1)
+    assert naive.fit(problem, {}, 0) == {"season": 24}
+    X, _ = problem.whole("test")
+    np.testing.assert_array_equal(naive.predict("test"), X[:, 24:30])
+    naive.fit(problem._replace(seasons=(1,)), {}, 0)
+    np.testing.assert_array_equal(naive.predict("test"), np.repeat(X[:, -1:], 6, axis=1))
+
+
+@pytest.mark.parametrize("last", ["", "-last"])
+@pytest.mark.parametrize("kind", ["shared", "channel", "all"])
+def test_ridge_finds_a_linear_rule(benchmark, problem, kind, last):
+    # every step ahead is the value of six steps ago, of the same channel or of the next one
+    series = problem.series.copy()
+    for t in range(6, len(series)):
+        series[t] = np.roll(series[t - 6], 1) if kind == "all" else series[t - 6]
+        series[t] += 1e-3 * problem.series[t]
+    follows = problem._replace(series=series)
+    ridge = benchmark.systems.make(f"ridge-{kind}{last}", 1)
+    assert ridge.fit(follows, {}, 0)["alpha"] < 1e4
+    _, y = follows.whole("test")
+    assert np.abs(ridge.predict("test") - y).mean() < 0.05 * np.abs(y).mean()
+
+
+def test_deepdive_sees_the_windows_of_the_file(benchmark, problem):
+    system = benchmark.systems.make("DeepDIVE", 1)
+    assert "epochs" in system.fit(problem, {"max_epochs": 1, "hidden_dim": 16}, 0)
+    assert benchmark.problem.checksum(system.windows) == problem.checksum
+    _, y = problem.whole("test")
+    forecast = system.predict("test")
+    assert forecast.shape == y.shape
+    assert np.abs(forecast - y).mean() < np.abs(y).mean()
+    assert system._model.factor_names_ == ("hour", "dayofweek")
+
+
+def test_tuning_begins_with_the_defaults(benchmark):
+    defaults = DeepDIVEForecaster().get_params()
+    assert {name: values[0] for name, values in benchmark.deepdive.TUNED.items()}.items() <= (
+        defaults.items()
+    )
+    assert benchmark.systems.make("DeepDIVE-tuned", 1).options("PJM") == benchmark.deepdive.TUNED
+    assert not benchmark.systems.make("DeepDIVE", 1).options("PJM")
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads memory from Linux")
+def test_a_run_is_measured_in_a_process_of_its_own(benchmark, problem, tmp_path):
+    path = tmp_path / "PJM-6.npz"
+    problem.save(path)
+    found = benchmark.measure.apart("ridge-shared", path, {}, 0, 1)
+    ridge = benchmark.systems.make("ridge-shared", 1)
+    ridge.fit(problem, {}, 0)
+    _, y = problem.whole("test")
+    error = ridge.predict("test").astype(float) - y
+    assert found["mse"] == pytest.approx(np.square(error).mean(), abs=1e-6)
+    assert found["mae"] == pytest.approx(np.abs(error).mean(), abs=1e-6)
+    assert found["checksum"] == problem.checksum
+    assert found["threads"] == 1
+    problem._replace(checksum="of other windows").save(path)
+    with pytest.raises(RuntimeError, match="failed with exit code"):
+        benchmark.measure.apart("ridge-shared", path, {}, 0, 1)
+
+
+@pytest.fixture
+def rehearsed(benchmark, problem, tmp_path, monkeypatch):
+    """Runs whose systems are not fitted: what a run would be asked is noted."""
+    monkeypatch.setattr(benchmark.runs, "prepare", lambda *names: tmp_path)
+    asked = []
+
+    def apart(system, path, settings, seed, threads):
+        asked.append((system, seed, settings))
+        worse = sum(len(str(value)) for value in settings.values())
+        about = dict(mse=2.0 + seed, mae=1.0 + seed, valid_mae=float(worse), checksum="same")
+        about |= dict(fit_seconds=1.0, windows_per_second=9.0, peak_mb=1.0, versions={"a": "1"})
+        return about
+
+    monkeypatch.setattr(benchmark.runs, "apart", apart)
+
+    class Chooses(benchmark.systems.System):
+        seeded = True
+
+        def options(self, data):
+            return {"width": [1000, 10, 100], "loss": ["MAE", "L"]}
+
+    simple = benchmark.systems.System
+    kinds = {"NLinear": Chooses}
+    make = lambda name, threads: kinds.get(name, simple)(name, threads)  # noqa: E731
+    monkeypatch.setattr(benchmark.runs, "make", make)
+    records = benchmark.records.Records(tmp_path / "results.jsonl")
+    return benchmark.runs.Runs(records, None, None, 1), asked
+
+
+def test_settings_are_chosen_once_and_runs_are_not_repeated(rehearsed):
+    runs, asked = rehearsed
+    assert runs.all("accuracy", ["NLinear", "naive"], ["ETTh1"], [24, 96], [0, 1]) == 0
+    best = {"width": 10, "loss": "L"}
+    assert runs.settings("NLinear", "ETTh1") == best
+    tried = [settings for system, seed, settings in asked if system == "NLinear"]
+    assert tried[:3] == [{"width": width, "loss": "MAE"} for width in (1000, 10, 100)]
+    assert tried[3:] == [best] * 4  # the other loss, then horizon 96, then seed 1
+    assert [seed for system, seed, _ in asked if system == "naive"] == [0, 0]
+    known = len(asked)
+    runs.all("accuracy", ["NLinear", "naive"], ["ETTh1"], [24, 96], [0, 1])
+    assert len(asked) == known
+
+
+def test_a_failed_run_does_not_stop_the_others(rehearsed, benchmark, monkeypatch, capsys):
+    runs, _ = rehearsed
+    works = benchmark.runs.apart
+
+    def apart(system, *rest):
+        if system == "naive":
+            raise RuntimeError("naive failed")
+        return works(system, *rest)
+
+    monkeypatch.setattr(benchmark.runs, "apart", apart)
+    assert runs.all("accuracy", ["naive", "ridge-all"], ["ETTh1"], [24], [0]) == 1
+    assert "naive failed" in capsys.readouterr().err
+    assert list(runs.records.frame().system) == ["ridge-all"]
+
+
+def test_the_tables_show_means_ranks_and_shares(rehearsed, benchmark, tmp_path):
+    runs, _ = rehearsed
+    runs.all("accuracy", ["ridge-all", "NLinear", "naive"], ["ETTh1"], [24, 96], [0, 1])
+    frame = runs.records.frame()
+    frame.loc[frame.system == "naive", ["mse", "mae"]] = 9.0, 3.0
+    benchmark.tables.write_tables(frame, tmp_path)
+    texts = {path.stem: path.read_text(encoding="utf-8") for path in tmp_path.glob("*.txt")}
+    assert set(texts) == {"summary", "accuracy", "choices", "cost"}
+    rows = dict(cells(texts["accuracy"]))
+    assert rows["NLinear"] == ["2", *(2 * ["2.5000 ± 0.7071", "1.5000 ± 0.7071"])]
+    assert rows["ridge-all"] == ["1", *(2 * ["**2.0000**", "**1.0000**"])]
+    rows = dict(cells(texts["summary"]))
+    assert rows["naive"] == ["2 of 2", "3.00", "3.00", "3.000", "3.000"]
+    assert rows["NLinear"] == ["2 of 2", "2.00", "2.00", "1.500", "1.500"]
+    assert dict(cells(texts["choices"])) == {"system": ["ETTh1"], "NLinear": ["L, 10"]}
+    assert dict(cells(texts["cost"]))["naive"] == ["1*", "9", "1"]
+
+
+def cells(text):
+    """Rows of a table: the first cell and the others."""
+    for row in text.split("   * - ")[1:]:
+        first, *others = row.split("\n     - ")
+        yield first, [cell.strip() for cell in "\n".join(others).splitlines() if cell.strip()]
+
+
+def test_systems_that_saw_other_windows_are_not_compared(benchmark, tmp_path):
+    frame = pd.DataFrame({"data": 2 * ["PJM"], "horizon": 24, "checksum": ["one", "other"]})
+    with pytest.raises(ValueError, match=r"different windows of .*PJM"):
+        benchmark.tables.write_tables(frame, tmp_path)
