@@ -33,8 +33,8 @@ class VAEForecaster(WindowForecaster):
     dropout : float, default=0.1
         Dropout in the encoder. Unless it is 0, it also hides 30 % of the channels in training.
     linear_path : bool, default=True
-        Whether the forecast sees the window through a linear map as well. It starts as a ridge
-        regression in closed form.
+        Whether the forecast sees the window through linear maps as well, as that of
+        `DeepDIVEForecaster` does.
     likelihood : {"laplace", "gaussian"}, default="laplace"
         Noise of reconstruction and forecast: absolute or squared errors.
     beta : float, default=1.0
@@ -44,7 +44,7 @@ class VAEForecaster(WindowForecaster):
         Passes over the training data, at most.
     lr : float, default=0.002
         Learning rate of AdamW.
-    batch_size : int, default=256
+    batch_size : int, default=128
         Windows in a step of the optimiser.
     early_stopping : bool, default=True
         Whether to stop when the forecast of validation windows gets no better, and to restore the
@@ -127,7 +127,7 @@ class VAEForecaster(WindowForecaster):
         beta: float = 1.0,
         max_epochs: int = 20,
         lr: float = 0.002,
-        batch_size: int = 256,
+        batch_size: int = 128,
         early_stopping: bool = True,
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 5,
@@ -218,8 +218,8 @@ class BetaTCVAEForecaster(VAEForecaster):
     dropout : float, default=0.1
         Dropout in the encoder. Unless it is 0, it also hides 30 % of the channels in training.
     linear_path : bool, default=True
-        Whether the forecast sees the window through a linear map as well. It starts as a ridge
-        regression in closed form.
+        Whether the forecast sees the window through linear maps as well, as that of
+        `DeepDIVEForecaster` does.
     likelihood : {"laplace", "gaussian"}, default="laplace"
         Noise of reconstruction and forecast: absolute or squared errors.
     beta : float, default=6.0
@@ -229,7 +229,7 @@ class BetaTCVAEForecaster(VAEForecaster):
         Passes over the training data, at most.
     lr : float, default=0.002
         Learning rate of AdamW.
-    batch_size : int, default=256
+    batch_size : int, default=128
         Windows in a step of the optimiser, and in an estimate of the total correlation; at least 2,
         in each process with `device="accelerate"`. The memory of a step grows with its square, and
         a step is not divided where windows are large.
@@ -303,7 +303,7 @@ class BetaTCVAEForecaster(VAEForecaster):
         beta: float = 6.0,
         max_epochs: int = 20,
         lr: float = 0.002,
-        batch_size: int = 256,
+        batch_size: int = 128,
         early_stopping: bool = True,
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 5,

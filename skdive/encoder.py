@@ -54,7 +54,7 @@ class DeepDIVEEncoder(BaseDeepDIVE):
         Passes over the training data, at most.
     lr : float, default=0.002
         Learning rate of AdamW.
-    batch_size : int, default=256
+    batch_size : int, default=128
         Windows in a step of the optimiser.
     early_stopping : bool, default=False
         Whether to stop when the loss of validation windows gets no better, and to restore the best
@@ -137,7 +137,7 @@ class DeepDIVEEncoder(BaseDeepDIVE):
         missing_label: Any = -1,
         max_epochs: int = 20,
         lr: float = 0.002,
-        batch_size: int = 256,
+        batch_size: int = 128,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 5,

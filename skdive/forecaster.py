@@ -36,8 +36,9 @@ class DeepDIVEForecaster(WindowForecaster, BaseDeepDIVE):
     fusion : {"attention", "concat"}, default="attention"
         How latents are joined: cross-attention or, for an ablation, a linear map of all of them.
     linear_path : bool, default=True
-        Whether the forecast sees the window through a linear map as well. It starts as a ridge
-        regression in closed form. False gives the plain network of the paper.
+        Whether the forecast sees the window through linear maps as well: one that starts as a
+        ridge regression and that the latents gate, and, where windows are held out, ridge
+        regressions for each class of each factor. False gives the plain network of the paper.
     likelihood : {"laplace", "gaussian"}, default="laplace"
         Noise of reconstruction and forecast: absolute or squared errors.
     beta : float, default=0.1
@@ -48,7 +49,7 @@ class DeepDIVEForecaster(WindowForecaster, BaseDeepDIVE):
         Passes over the training data, at most.
     lr : float, default=0.002
         Learning rate of AdamW.
-    batch_size : int, default=256
+    batch_size : int, default=128
         Windows in a step of the optimiser.
     early_stopping : bool, default=True
         Whether to stop when the forecast of validation windows gets no better, and to restore the
@@ -141,7 +142,7 @@ class DeepDIVEForecaster(WindowForecaster, BaseDeepDIVE):
         missing_label: Any = -1,
         max_epochs: int = 20,
         lr: float = 0.002,
-        batch_size: int = 256,
+        batch_size: int = 128,
         early_stopping: bool = True,
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 5,

@@ -16,7 +16,7 @@ from skdive.layers import (
     WindowDecoder,
     WindowEncoder,
 )
-from skdive.maps import ClassRidge, GatedPath, LinearPath
+from skdive.linear import RANK, ClassRidge, GatedPath, LinearPath
 
 FUSIONS: dict[str, Callable[..., nn.Module]] = {
     "attention": AttentionFusion,
@@ -136,7 +136,7 @@ class DeepDIVE(nn.Module):
         self.sources: Tensor | None  # None: each target continues the channel of its number
         aligned = tuple(sources) == tuple(range(n_channels))
         self.register_buffer("sources", None if aligned else torch.tensor(sources))
-        self.maps: ClassRidge | None = None  # after training
+        self.ridge: ClassRidge | None = None  # a second forecast, after training
         self.marginal = MarginalPath(shape, priors, marginal_dim, width, dropout)
         dims = [marginal_dim] * len(priors) + [conditional_dim] * bool(conditional_dim)
         self.conditional = ConditionalPath(
@@ -151,7 +151,7 @@ class DeepDIVE(nn.Module):
         )
         self.largest = max(  # values of a window in the largest tensor, which bound memory
             n_channels * max(lookback, width // 2),
-            len(sources) * max(horizon, width // 2),
+            len(sources) * max(horizon, width // 2, RANK if linear_path else 0),
             width * max(8, len(dims)),  # four heads of two tasks, 16 groups of channels, tokens
             self.marginal.rbf.log_priors.numel(),
         )
@@ -199,10 +199,11 @@ class DeepDIVE(nn.Module):
         forecast = self.conditional.forecast(fused) * targets.scale.unsqueeze(2)
         if self.conditional.linear is None:
             return targets.level.unsqueeze(2) + forecast
-        forecast += self.conditional.linear(targets) + self.conditional.gated(targets, fused)
-        if self.maps is None:
+        forecast = forecast + self.conditional.gated(targets, fused)
+        forecast = forecast + self.conditional.linear(targets)
+        if self.ridge is None:
             return forecast
-        return forecast.lerp(self.maps(window, targets, self.classes(b)), self.maps.share)
+        return (forecast + self.ridge(window, targets, self.classes(b))) / 2
 
     def targets(self, window: NormedWindow) -> NormedWindow:
         """The channels of a window that are forecast."""

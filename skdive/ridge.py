@@ -1,16 +1,18 @@
-"""Ridge regressions in closed form: the start of the linear path, and the maps of classes."""
+"""Ridge regressions in closed form: where the linear path starts, and the maps of classes."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
 from skdive.batches import Batch, WindowBatches
-from skdive.maps import ClassRidge, LinearPath
+from skdive.linear import ClassRidge, LinearPath, with_all
 from skdive.model import DeepDIVE
 
-MAX_WINDOWS, MAX_HELD_OUT = 1 << 16, 1 << 14  # evenly spaced, for the maps of classes
 MAX_ROWS = 1 << 17  # windows times channels, evenly spaced; more would not change the weights
+MAX_WINDOWS, MAX_HELD_OUT = 1 << 16, 1 << 14  # for the maps of classes, and to choose penalties
+PENALTIES = torch.logspace(0, 7, 22, dtype=torch.float64)
+MIN_GAIN = 0.01  # by which the maps of a factor must lower the held-out error
 
 
 def ridge_weights(data: WindowBatches, sources: Tensor | None) -> Tensor:
@@ -48,7 +50,7 @@ def ridge_weights(data: WindowBatches, sources: Tensor | None) -> Tensor:
 
 
 def evenly_spaced(data: WindowBatches, at_most: int) -> Iterator[Batch]:
-    """Some windows of a data set, in batches."""
+    """Windows of a data set at equal distances, in batches."""
     n_used = max(1, min(len(data), at_most))
     index = torch.arange(n_used, device=data.x.device) * (len(data) - 1) // max(1, n_used - 1)
     return map(data.take, index.split(data.x.chunk))
@@ -56,76 +58,66 @@ def evenly_spaced(data: WindowBatches, at_most: int) -> Iterator[Batch]:
 
 @torch.no_grad()
 def fit_class_ridge(
-    module: DeepDIVE,
-    ridge: LinearPath,
-    train: WindowBatches,
-    valid: WindowBatches,
-    loss: Callable[[Tensor], Tensor],
-) -> ClassRidge | None:
-    """Maps of classes whose forecast, in the mean with that of the latents, is the best.
+    module: DeepDIVE, start: LinearPath, train: WindowBatches, valid: WindowBatches
+) -> ClassRidge:
+    """A second forecast, whose mean with that of the latents has a small held-out error.
 
-    One factor after the other, the errors of what comes before are regressed on the windows of
-    each class. Its penalty, up to infinity, is the best on `valid`, where the network has to tell
-    the classes.
+    One factor after the other, what is left of the futures is regressed on the windows of each
+    class. The penalty that all classes of a factor share, up to infinity, is the one of the
+    smallest mean absolute error on `valid`, where the network has to tell the classes.
     """
     first = next(evenly_spaced(train, 4096))
     assert first.y is not None
     x = first.window.x - first.window.level.unsqueeze(2)
     y = first.y - module.targets(first.window).level.unsqueeze(2)
     n_classes = module.marginal.rbf.log_priors.isfinite().sum(1).tolist()
-    maps = ClassRidge(ridge, x, y, n_classes)
-    features, codes, of_latents, error = _held_out(module, maps, valid)
-    best = loss((of_latents + error) / 2).mean()
-    for factor, n in enumerate(maps.n_classes):
-        values, vectors, rotated = _regressions(module, maps, train, factor, n)
-        import os
-        if os.environ.get('DBG'): print('   dbg', factor, 'best so far', float(best))
-        classes = slice(maps.first[factor], maps.first[factor] + n)
-        chosen = None
-        for penalty in torch.logspace(0, 7, 22, dtype=torch.float64):
-            weights = vectors @ (rotated / (values + penalty).unsqueeze(2))
-            maps.weights[classes] = weights.to(maps.weights)
-            added = maps.write(maps.of_factor(features, factor, codes[:, factor]))
-            found = loss((of_latents + error - added) / 2).mean()
-            if found < best:
-                best, chosen = found, (maps.weights[classes].clone(), added)
-        maps.weights[classes] = 0 if chosen is None else chosen[0]
-        error = error if chosen is None else error - chosen[1]
-    import os
-    if os.environ.get('DBG'): print('   dbg net %.4f ridge+maps %.4f both %.4f'%tuple(float(loss(v).mean()) for v in (of_latents,error,(of_latents+error)/2)))
-    shares = {0.0: of_latents, 0.5: (of_latents + error) / 2, 1.0: error}
-    maps.share = min(shares, key=lambda share: loss(shares[share]).mean())
-    return maps if maps.share else None
+    ridge = ClassRidge(start, x, y, n_classes)
+    features, codes, of_latents, error = _held_out(module, ridge, valid)
+    best = (of_latents + error).abs().mean()
+    for factor in range(len(ridge.sizes)):
+        values, vectors, products = _regressions(module, ridge, train, factor)
+        maps, chosen, least = ridge.maps(factor), None, (1 - MIN_GAIN) * best
+        for penalty in PENALTIES:
+            maps.copy_(vectors @ (products / (values + penalty).unsqueeze(2)))
+            added = ridge.write(ridge.add(factor, features, codes[:, factor]))
+            found = (of_latents + error - added).abs().mean()
+            if found < least:
+                least, chosen = found, (maps.clone(), added)
+        maps.zero_()
+        if chosen is not None:
+            best, error = least, error - chosen[1]
+            maps.copy_(chosen[0])
+    return ridge
 
 
-def _held_out(module: DeepDIVE, maps: ClassRidge, valid: WindowBatches) -> list[Tensor]:
-    """Of held-out windows: features, classes, errors of the latents' forecast and the ridge's."""
+def _held_out(module: DeepDIVE, ridge: ClassRidge, valid: WindowBatches) -> list[Tensor]:
+    """Features and classes of held-out windows; errors of the latents' forecast and the ridge's."""
     found = []
     for window, _, y in evenly_spaced(valid, MAX_HELD_OUT):
         assert y is not None
         b, a = module.infer(window)
         of_latents = module.forecast(window, b, module.fuse(b, a)[:, 1])
-        codes = maps.codes(module.classes(b))
-        ridge = maps.ridge(module.targets(window))
-        found.append((maps.read(window), codes, y - of_latents, y - ridge))
+        of_start = ridge.start(module.targets(window))
+        codes = with_all(module.classes(b))
+        found.append((ridge.read(window), codes, y - of_latents, y - of_start))
     return [torch.cat(parts) for parts in zip(*found, strict=True)]
 
 
 def _regressions(
-    module: DeepDIVE, maps: ClassRidge, train: WindowBatches, factor: int, n: int
+    module: DeepDIVE, ridge: ClassRidge, train: WindowBatches, factor: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Eigenvalues and -vectors of the windows of each class, and their products with errors."""
-    dim, size = maps.weights.shape[1:]
-    gram = maps.weights.new_zeros(n, dim, dim, dtype=torch.float64)
-    products = maps.weights.new_zeros(n, dim, size, dtype=torch.float64)
+    """Normal equations of the classes of a factor, in the coordinates of their eigenvectors."""
+    n, dim, size = ridge.maps(factor).shape
+    gram = ridge.weights.new_zeros(n, dim, dim, dtype=torch.float64)
+    products = ridge.weights.new_zeros(n, dim, size, dtype=torch.float64)
     for window, codes, y in evenly_spaced(train, MAX_WINDOWS):
-        features = maps.read(window)
-        error = maps.condense(y - maps(window, module.targets(window), codes))
-        of_class = maps.codes(codes)[:, factor]
-        for k in of_class.unique().tolist():
+        features = ridge.read(window)
+        left = ridge.condense(y - ridge(window, module.targets(window), codes))
+        column = with_all(codes)[:, factor]
+        for k in column.unique().tolist():
             if k >= 0:
-                rows = of_class == k
-                gram[k] += (features[rows].T @ features[rows]).double()
-                products[k] += (features[rows].T @ error[rows]).double()
+                rows = features[column == k]
+                gram[k] += (rows.T @ rows).double()
+                products[k] += (rows.T @ left[column == k]).double()
     values, vectors = torch.linalg.eigh(gram)
     return values.clamp(min=0), vectors, vectors.mT @ products

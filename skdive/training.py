@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from skdive.batches import Rows, WindowBatches, chunk_of
 from skdive.interleaving import Interleaving
-from skdive.maps import LinearPath
+from skdive.linear import LinearPath
 from skdive.model import DeepDIVE
 from skdive.objective import Losses, Objective
 from skdive.parallel import Process
@@ -287,11 +287,11 @@ def fit_net(
         net.train_split = None if valid is None else predefined_split(valid)
         try:
             net.initialize()
-            ridge = start_linear_path(net, train)
+            start = start_linear_path(net, train)
             process.start_together([net.module_, net.live_], seed)
             net.partial_fit(train, None)
-            if valid is not None and ridge is not None:
-                net.module_.maps = fit_class_ridge(net.module_, ridge, train, valid, torch.abs)
+            if valid is not None and start is not None:
+                net.module_.ridge = fit_class_ridge(net.module_, start, train, valid)
         finally:
             net.watcher_ = net.process_ = net.train_split = None
     if net.interrupted_ and process.size > 1:

@@ -11,7 +11,6 @@ from skdive.layers import (
     ConcatFusion,
     Gaussian,
     GaussianHead,
-    LinearPath,
     RBFLayer,
     WindowDecoder,
     WindowEncoder,
@@ -273,22 +272,3 @@ def test_attention_does_not_care_for_the_order_of_tokens_but_concatenation_does(
     assert_close(attention(tokens), attention(tokens.flip(1)))
     assert concat(tokens).shape == (5, 2, 8)
     assert not torch.allclose(concat(tokens), concat(tokens.flip(1)))
-
-
-# ---------------------------------------------------------------------------------------------
-# Linear path
-
-
-def test_the_linear_path_starts_by_repeating_the_last_step():
-    x = torch.randn(5, 3, 10)
-    assert torch.equal(LinearPath(10, 4)(norm_windows(x)), x[:, :, -1:].expand(5, 3, 4))
-
-
-def test_the_linear_path_continues_each_channel_from_its_level():
-    path, weights = LinearPath(10, 4), torch.randn(12, 4)
-    path.set_weights(weights)
-    x = torch.randn(5, 3, 10)
-    level = x[:, :, -1:]
-    expected = level + (x - level) @ weights[:10] + level * weights[10] + weights[11]
-
-    assert_close(path(norm_windows(x)), expected)

@@ -31,6 +31,7 @@ PLAN = {
     "factors": (1, ARRAYS),
     "metrics": (2, {"numpy", "pandas", "sklearn"}),
     "layers": (2, {"torch"}),
+    "linear": (3, {"torch"}),
     "losses": (3, {"torch"}),
     "model": (4, {"torch"}),
     "batches": (4, {"numpy", "torch"}),

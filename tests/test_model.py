@@ -72,7 +72,7 @@ def test_the_reconstruction_depends_on_x_when_the_latents_do(make_module, x):
 
 def test_without_latent_path_the_forecast_is_the_linear_path(make_module, x):
     module = make_module()
-    fill(0, module.conditional.forecast)
+    fill(0, module.conditional.forecast, module.conditional.gated)
     b, a = infer(module, x)
 
     assert_close(run(module, x).forecast, module.conditional.linear(norm_windows(x)))
@@ -83,9 +83,13 @@ def test_without_linear_path_the_forecast_is_level_and_scale_times_the_latent_pa
     module = make_module()
     plain = make_module(linear_path=False)
     plain.load_state_dict(
-        {k: v for k, v in module.state_dict().items() if not k.startswith("conditional.linear")}
+        {
+            k: v
+            for k, v in module.state_dict().items()
+            if not k.startswith(("conditional.linear", "conditional.gated"))
+        }
     )
-    fill(0, module.conditional.linear)
+    fill(0, module.conditional.linear, module.conditional.gated)
     b, a = infer(module, x)
     latent = module.conditional.forecast(module.fuse(b, a)[:, 1])
     window = norm_windows(x)
@@ -265,7 +269,7 @@ def test_ablations_run_forwards_and_backwards(
 def test_a_target_continues_its_source(make_module):
     x = torch.randn(6, 3, 10)
     module = make_module(n_channels=3, sources=(2, 0))
-    fill(0, module.conditional.forecast, module.conditional.linear)
+    fill(0, module.conditional.forecast, module.conditional.gated, module.conditional.linear)
 
     assert torch.equal(run(module, x).forecast, x[:, [2, 0], -1:].expand(6, 2, 4))
 
@@ -273,11 +277,11 @@ def test_a_target_continues_its_source(make_module):
 def test_the_linear_path_and_the_scale_are_those_of_the_source(make_module):
     x = torch.randn(6, 3, 10) * torch.tensor([1.0, 5.0, 50.0])[:, None]
     module = make_module(n_channels=3, sources=(2, 0))
-    direct = module.conditional.linear(norm_windows(x[:, [2, 0]]))
-    latent = module.conditional.forecast(module.fuse(*infer(module, x))[:, 1])
-    scale = norm_windows(x).scale[:, [2, 0]]
+    window, fused = norm_windows(x[:, [2, 0]]), module.fuse(*infer(module, x))[:, 1]
+    direct = module.conditional.linear(window) + module.conditional.gated(window, fused)
+    latent = module.conditional.forecast(fused)
 
-    assert_close(run(module, x).forecast, direct + scale.unsqueeze(2) * latent)
+    assert_close(run(module, x).forecast, direct + window.scale.unsqueeze(2) * latent)
 
 
 def test_float64(make_module, x):
