@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from skdive.batches import Batch, WindowBatches
+from skdive.batches import Batch, WindowBatches, chunk_of
 from skdive.linear import ClassRidge, LinearPath, with_all
 from skdive.model import DeepDIVE
 
@@ -49,11 +49,13 @@ def ridge_weights(data: WindowBatches, sources: Tensor | None) -> Tensor:
     return torch.cat([weights, bias.unsqueeze(0)])
 
 
-def evenly_spaced(data: WindowBatches, at_most: int) -> Iterator[Batch]:
-    """Windows of a data set at equal distances, in batches."""
+def evenly_spaced(data: WindowBatches, at_most: int, largest: int = 0) -> Iterator[Batch]:
+    """Windows of a data set at equal distances, in batches for tensors of at most that size."""
+    assert data.y is not None
+    largest = max(largest, data.y.length * data.y.n_channels)
     n_used = max(1, min(len(data), at_most))
     index = torch.arange(n_used, device=data.x.device) * (len(data) - 1) // max(1, n_used - 1)
-    return map(data.take, index.split(data.x.chunk))
+    return map(data.take, index.split(chunk_of(data.x, largest)))
 
 
 @torch.no_grad()
@@ -93,7 +95,7 @@ def fit_class_ridge(
 def _held_out(module: DeepDIVE, ridge: ClassRidge, valid: WindowBatches) -> list[Tensor]:
     """Features and classes of held-out windows; errors of the latents' forecast and the ridge's."""
     found = []
-    for window, _, y in evenly_spaced(valid, MAX_HELD_OUT):
+    for window, _, y in evenly_spaced(valid, MAX_HELD_OUT, module.largest):
         assert y is not None
         b, a = module.infer(window)
         of_latents = module.forecast(window, b, module.fuse(b, a)[:, 1])
