@@ -12,7 +12,7 @@ import numpy as np
 from forecasting.problem import Problem, checksum
 from forecasting.systems import make
 
-PACKAGES = ("skdive", "torch", "scikit-learn", "neuralforecast", "lightgbm", "numpy")
+PACKAGES = ("skdive", "torch", "scikit-learn", "neuralforecast", "lightgbm", "aeon", "numpy")
 MB = 2**20
 
 

@@ -1,0 +1,1 @@
+"""Embeddings of windows in classifiers; `python -m embeddings` runs and tabulates it."""
