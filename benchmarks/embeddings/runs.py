@@ -10,7 +10,7 @@ from forecasting.measure import versions
 from sklearn.metrics import balanced_accuracy_score, recall_score
 
 from embeddings.problem import FOLDS, UNKNOWN, Problem, file_of, person_folds
-from embeddings.systems import SYSTEMS, classifier_of, encoder_of, settings_of
+from embeddings.systems import SYSTEMS, classifier_of, encoder_of, settings_of, spectra
 
 SHARES = (1.0, 0.1, 0.01)
 INNER = 3  # folds of training people, by which the classifier is chosen
@@ -33,14 +33,19 @@ def load(path):
     return Problem.load(Path(path))
 
 
+def seen_by(name, problem):
+    """All windows, or their spectra."""
+    return spectra(problem.windows) if SYSTEMS[name].spectrum else problem.windows
+
+
 def encode(problem, name, seed, rows, known):
     """Encode all windows, by an encoder that learns from some rows and what is known of them.
 
     Returns the features, and the encoder.
     """
-    encoder = encoder_of(name, seed)
-    encoder.fit(problem.windows[rows], known[rows] if SYSTEMS[name].learns_labels else None)
-    return encoder.transform(problem.windows), encoder
+    encoder, X = encoder_of(name, seed), seen_by(name, problem)
+    encoder.fit(X[rows], known[rows] if SYSTEMS[name].learns_labels else None)
+    return encoder.transform(X), encoder
 
 
 @lru_cache(maxsize=1)
@@ -96,7 +101,7 @@ def run(key, files):
     told = classifier.predict(features[test])
     result = {}
     if hasattr(encoder, "predict_marginals"):
-        own = encoder.predict_marginals(problem.windows[test])[:, 0]
+        own = encoder.predict_marginals(seen_by(name, problem)[test])[:, 0]
         result = {"prototypes": balanced_accuracy_score(problem.codes[test], own)}
     recall = recall_score(problem.codes[test], told, average=None, zero_division=0)
     return result | {

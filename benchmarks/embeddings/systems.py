@@ -14,6 +14,7 @@ class System(NamedTuple):
     """A way to encode windows and to classify them."""
 
     encoder: str  # what encodes them
+    spectrum: bool = False  # whether it is given amplitude spectra instead of windows
     classifier: str = "logistic"
     learns_labels: bool = False  # whether the encoder is told the labels that are known
     seeded: bool = False  # whether the encoder depends on a seed
@@ -22,10 +23,12 @@ class System(NamedTuple):
 SYSTEMS = {
     "raw": System("raw"),
     "PCA": System("PCA"),
+    "PCA-spectrum": System("PCA", spectrum=True),
     "catch22": System("catch22"),
     "MiniRocket": System("MiniRocket", seeded=True),
     "MiniRocket-ridge": System("MiniRocket", classifier="ridge", seeded=True),
     "DeepDIVE": System("DeepDIVE", learns_labels=True, seeded=True),
+    "DeepDIVE-spectrum": System("DeepDIVE", spectrum=True, learns_labels=True, seeded=True),
 }
 APART = ("random_state", "device", "verbose", "callbacks")  # parameters that are no settings
 COMPONENTS = 40  # of PCA: as many as DeepDIVEEncoder has with one factor
@@ -49,13 +52,21 @@ def flat(X):
     return X.reshape(len(X), -1)
 
 
+def spectra(X):
+    """Amplitude spectra of the channels, (n, frequencies, channels); the mean keeps its sign."""
+    waves = np.fft.rfft(X, axis=1) / X.shape[1]
+    amplitudes = np.abs(waves)
+    amplitudes[:, 0] = waves[:, 0].real
+    return amplitudes.astype(np.float32)
+
+
 def channels_first(X):
     """Windows as aeon wants them, (n, channels, steps)."""
     return np.ascontiguousarray(X.transpose(0, 2, 1))
 
 
 def encoder_of(name, seed):
-    """The transformer of a system, of windows (n, steps, channels)."""
+    """The transformer of a system, of windows (n, steps, channels) or their spectra."""
     match SYSTEMS[name].encoder:
         case "raw":
             return FunctionTransformer(flat)
