@@ -98,7 +98,7 @@ def settings_of(name):
     return {param: value for param, value in params.items() if param not in APART}
 
 
-STRENGTHS = 10.0 ** np.arange(-4, 2)  # C of the logistic regression
+STRENGTHS = 10.0 ** np.arange(-6, 2)  # C of the logistic regression
 
 
 def classifier_of(name):
@@ -109,6 +109,7 @@ def classifier_of(name):
     if SYSTEMS[name].classifier == "ridge":  # chooses by itself, as its authors have it
         ridge = RidgeClassifierCV(alphas=np.logspace(-3, 3, 10))
         return make_pipeline(StandardScaler(with_mean=False), ridge), [{}]
-    logistic = LogisticRegression(class_weight="balanced", max_iter=1000, warm_start=True)
-    options = [{"logisticregression__C": C} for C in STRENGTHS.tolist()]
-    return make_pipeline(StandardScaler(), logistic), options
+    options = dict(class_weight="balanced", tol=1e-3, max_iter=1000, warm_start=True)
+    logistic = LogisticRegression(**options)
+    strengths = [{"logisticregression__C": C} for C in STRENGTHS.tolist()]
+    return make_pipeline(StandardScaler(), logistic), strengths
