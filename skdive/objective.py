@@ -49,6 +49,7 @@ class Objective(nn.Module):
     def __init__(self, likelihood: str = "laplace", beta: float = 0.1):
         super().__init__()
         self.nll, self.beta = LIKELIHOODS[likelihood], beta
+        self.robust = likelihood == "laplace"  # whether large errors count less than as squares
 
     def forward(self, module: DeepDIVE, batch: Batch, phase: str, training: bool = False) -> Losses:
         """The loss that a phase minimises, as means over the batch.

@@ -15,13 +15,27 @@ PENALTIES = torch.logspace(0, 7, 22, dtype=torch.float64)
 MIN_GAIN = 0.01  # by which the maps of a factor must lower the held-out error
 
 
-def ridge_weights(data: WindowBatches, sources: Tensor | None) -> Tensor:
+def ridge_weights(data: WindowBatches, sources: Tensor | None, robust: bool = False) -> Tensor:
     """Weights of `LinearPath` that forecast best among linear maps, (lookback + 1, horizon).
 
     The normal equations are summed over the windows and channels of the training data; the
     penalty is chosen by generalised cross-validation (Golub, Heath and Wahba, 1979), which needs
-    nothing but these sums.
+    nothing but these sums. If `robust`, the futures of a channel have Laplace noise in common,
+    and the regression is repeated with weights of one over the size of their errors.
     """
+    weights, size = _ridge(data, sources)
+    for _ in range(2 * robust):
+        weights, size = _ridge(data, sources, weights, size)
+    return weights
+
+
+def _ridge(
+    data: WindowBatches,
+    sources: Tensor | None,
+    before: Tensor | None = None,
+    size: float = 1.0,
+) -> tuple[Tensor, float]:
+    """A regression, and the size of its errors; weighted by those of the one before."""
     dim = data.x.length
     count, total = 0, torch.zeros(1, dtype=torch.float64)
     for window, _, y in evenly_spaced(data, MAX_ROWS // data.x.n_channels):
@@ -30,8 +44,13 @@ def ridge_weights(data: WindowBatches, sources: Tensor | None) -> Tensor:
         level = x[..., -1:]
         parts = [x - level, y - level, torch.ones_like(level)]
         both = torch.cat(parts, dim=2).flatten(0, 1)
-        total = total + (both.T @ both).double().cpu()
         count += len(both)
+        if before is not None:
+            by_rows = before.to(both)
+            errors = both[:, dim:-1] - both[:, :dim] @ by_rows[:-1] - by_rows[-1]
+            both *= _weights(errors, size).sqrt()
+        total = total + (both.T @ both).double().cpu()
+    total *= count / total[-1, -1]
     mean = total[-1, :-1] / count
     gram = total[:-1, :-1] - count * torch.outer(mean, mean)  # centred: the bias goes unpenalised
     xx, xy, yy = gram[:dim, :dim], gram[:dim, dim:], gram[dim:, dim:].diagonal().sum()
@@ -43,10 +62,21 @@ def ridge_weights(data: WindowBatches, sources: Tensor | None) -> Tensor:
     shrunk = 1 / (values + penalties)  # (penalty, dim)
     freedom = (values * shrunk).sum(1)
     explained = (rotated.square().sum(1) * (values + 2 * penalties) * shrunk.square()).sum(1)
-    error = (yy - explained).clamp(min=0) / (1 - freedom / count).clamp(min=1e-6).square()
-    weights = vectors @ (rotated * shrunk[error.argmin()].unsqueeze(1))
+    left = (yy - explained).clamp(min=0)
+    best = (left / (1 - freedom / count).clamp(min=1e-6).square()).argmin()
+    weights = vectors @ (rotated * shrunk[best].unsqueeze(1))
     bias = mean[dim:] - mean[:dim] @ weights
-    return torch.cat([weights, bias.unsqueeze(0)])
+    size = float((left[best] / xy.shape[1] / count).sqrt())
+    return torch.cat([weights, bias.unsqueeze(0)]), size
+
+
+def _weights(errors: Tensor, size: float) -> Tensor:
+    """Weights (row, 1) that turn least squares into least distances of the rows' errors.
+
+    They are bounded, relative to the usual size of an error.
+    """
+    own = torch.linalg.vector_norm(errors, dim=1, keepdim=True) / errors.shape[1] ** 0.5
+    return size / (own + 0.05 * size).clamp(min=torch.finfo(own.dtype).tiny)
 
 
 def evenly_spaced(data: WindowBatches, at_most: int, largest: int = 0) -> Iterator[Batch]:
@@ -60,13 +90,18 @@ def evenly_spaced(data: WindowBatches, at_most: int, largest: int = 0) -> Iterat
 
 @torch.no_grad()
 def fit_class_ridge(
-    module: DeepDIVE, start: LinearPath, train: WindowBatches, valid: WindowBatches
+    module: DeepDIVE,
+    start: LinearPath,
+    train: WindowBatches,
+    valid: WindowBatches,
+    robust: bool = False,
 ) -> ClassRidge:
     """A second forecast, whose mean with that of the latents has a small held-out error.
 
     One factor after the other, what is left of the futures is regressed on the windows of each
     class. The penalty that all classes of a factor share, up to infinity, is the one of the
-    smallest mean absolute error on `valid`, where the network has to tell the classes.
+    smallest mean absolute error on `valid`, where the network has to tell the classes. If
+    `robust`, windows weigh one over the size of their errors.
     """
     first = next(evenly_spaced(train, 4096))
     assert first.y is not None
@@ -77,7 +112,8 @@ def fit_class_ridge(
     features, codes, of_latents, error = _held_out(module, ridge, valid)
     best = (of_latents + error).abs().mean()
     for factor in range(len(ridge.sizes)):
-        values, vectors, products = _regressions(module, ridge, train, factor)
+        size = float(error.square().mean().sqrt()) if robust else None
+        values, vectors, products = _regressions(module, ridge, train, factor, size)
         maps, chosen, least = ridge.maps(factor), None, (1 - MIN_GAIN) * best
         for penalty in PENALTIES:
             maps.copy_(vectors @ (products / (values + penalty).unsqueeze(2)))
@@ -106,20 +142,22 @@ def _held_out(module: DeepDIVE, ridge: ClassRidge, valid: WindowBatches) -> list
 
 
 def _regressions(
-    module: DeepDIVE, ridge: ClassRidge, train: WindowBatches, factor: int
+    module: DeepDIVE, ridge: ClassRidge, train: WindowBatches, factor: int, size: float | None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Normal equations of the classes of a factor, in the coordinates of their eigenvectors."""
-    n, dim, size = ridge.maps(factor).shape
+    n, dim, n_written = ridge.maps(factor).shape
     gram = ridge.weights.new_zeros(n, dim, dim, dtype=torch.float64)
-    products = ridge.weights.new_zeros(n, dim, size, dtype=torch.float64)
+    products = ridge.weights.new_zeros(n, dim, n_written, dtype=torch.float64)
     for window, codes, y in evenly_spaced(train, MAX_WINDOWS):
         features = ridge.read(window)
-        left = ridge.condense(y - ridge(window, module.targets(window), codes))
+        left = y - ridge(window, module.targets(window), codes)
+        weighted = features if size is None else features * _weights(left.flatten(1), size)
+        left = ridge.condense(left)
         column = with_all(codes)[:, factor]
         for k in column.unique().tolist():
             if k >= 0:
-                rows = features[column == k]
-                gram[k] += (rows.T @ rows).double()
-                products[k] += (rows.T @ left[column == k]).double()
+                rows = column == k
+                gram[k] += (weighted[rows].T @ features[rows]).double()
+                products[k] += (weighted[rows].T @ left[rows]).double()
     values, vectors = torch.linalg.eigh(gram)
     return values.clamp(min=0), vectors, vectors.mT @ products

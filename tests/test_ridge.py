@@ -7,7 +7,7 @@ from sklearn.linear_model import Ridge
 from skdive.batches import CHUNK, DeviceWindows, WindowBatches
 from skdive.linear import LinearPath
 from skdive.model import DeepDIVE
-from skdive.ridge import MAX_ROWS, fit_class_ridge, ridge_weights
+from skdive.ridge import MAX_ROWS, _ridge, fit_class_ridge, ridge_weights
 
 LOOKBACK, HORIZON = 8, 3
 PENALTIES = np.logspace(-2, 6, 33)
@@ -65,6 +65,33 @@ def test_weights_are_those_of_ridge_with_the_penalty_of_generalised_cross_valida
 
     expected = coefficients(Ridge(alpha=best).fit(X, Y))
     assert_allclose(ridge_weights(batches, None), expected, rtol=1e-7, atol=1e-9)
+
+
+def outliers(n=400, seed=0):
+    """Two channels that follow one linear recursion, and jump now and then."""
+    jumps = np.random.default_rng(seed + 1).random((n, 2)) < 0.02
+    return noisy_linear(0.1, n, seed) + 30 * jumps
+
+
+def test_robust_weights_are_those_of_a_ridge_with_weights_of_one_over_the_size_of_errors():
+    batches = batches_of(outliers())
+    X, Y = pooled(batches)
+    before, size = _ridge(batches, None, *_ridge(batches, None))
+    errors = Y - X @ before.numpy()[:-1] - before.numpy()[-1]
+    weight = 1 / (np.sqrt(np.square(errors).mean(1)) + 0.05 * size)
+    weight /= weight.mean()
+
+    found = ridge_weights(batches, None, robust=True).numpy()
+    fits = [coefficients(Ridge(alpha=a).fit(X, Y, sample_weight=weight)) for a in PENALTIES]
+    assert min(np.abs(found - fit).max() for fit in fits) < 1e-7
+
+
+def test_robust_weights_are_nearer_to_those_without_outliers():
+    expected = ridge_weights(batches_of(noisy_linear(0.1, 400)), None)
+    plain, robust = (
+        ridge_weights(batches_of(outliers()), None, robust) for robust in (False, True)
+    )
+    assert (robust - expected).norm() < 0.9 * (plain - expected).norm()
 
 
 def test_the_penalty_grows_with_the_noise():
@@ -180,7 +207,7 @@ class Told(DeepDIVE):
         return self.labels[: len(b)]
 
 
-def fitted(series, labels, shuffle=False):
+def fitted(series, labels, shuffle=False, robust=False):
     """Maps of classes, and the data that they were fitted to and chosen on."""
     parts, half = [], len(series) // 2
     for rows in (slice(0, half), slice(half, None)):
@@ -193,7 +220,7 @@ def fitted(series, labels, shuffle=False):
     module.labels = valid.codes
     start = LinearPath(LOOKBACK, HORIZON).double()
     start.set_weights(ridge_weights(train, None))
-    return fit_class_ridge(module, start, train, valid), train, valid
+    return fit_class_ridge(module, start, train, valid, robust), train, valid
 
 
 @pytest.mark.parametrize("n_unknown", [0, 500])
@@ -233,3 +260,17 @@ def test_maps_of_classes_that_say_nothing_are_zero():
     torch.manual_seed(0)
     ridge, *_ = fitted(*switching(), shuffle=True)
     assert (ridge.maps(1) == 0).all()
+
+
+def test_robust_maps_forecast_better_where_there_are_outliers():
+    series, labels = switching()
+    jumps = 5.0 * (np.random.default_rng(1).random(series.shape) < 0.01)
+    _, _, valid = fitted(series, labels)
+    window, codes, y = valid.take(torch.arange(len(valid)))
+    errors = []
+    for robust in (False, True):
+        ridge, *_ = fitted(series + jumps, labels, robust=robust)
+        assert (ridge.maps(1) != 0).any()
+        with torch.no_grad():
+            errors.append((y - ridge(window, window, codes)).abs()[:, :, 0].mean())
+    assert errors[1] < 0.98 * errors[0]
