@@ -132,6 +132,7 @@ class DeepDIVE(nn.Module):
         super().__init__()
         shape = (lookback, n_channels)
         self.n_factors, self.marginal_dim = len(priors), marginal_dim
+        self.n_classes = [len(prior) for prior in priors]
         self.conditional_dim, self.horizon = conditional_dim, horizon
         self.sources: Tensor | None  # None: each target continues the channel of its number
         aligned = tuple(sources) == tuple(range(n_channels))

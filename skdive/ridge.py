@@ -10,7 +10,8 @@ from skdive.linear import ClassRidge, LinearPath, with_all
 from skdive.model import DeepDIVE
 
 MAX_ROWS = 1 << 17  # windows times channels, evenly spaced; more would not change the weights
-MAX_WINDOWS, MAX_HELD_OUT = 1 << 16, 1 << 14  # for the maps of classes, and to choose penalties
+MAX_COMPONENTS, MAX_WINDOWS = 1 << 12, 1 << 16  # windows that the maps of classes come from
+MAX_HELD_OUT = 1 << 23  # values of futures that their penalties are chosen on
 PENALTIES = torch.logspace(0, 7, 22, dtype=torch.float64)
 MIN_GAIN = 0.01  # by which the maps of a factor must lower the held-out error
 
@@ -49,7 +50,7 @@ def _ridge(
             by_rows = before.to(both)
             errors = both[:, dim:-1] - both[:, :dim] @ by_rows[:-1] - by_rows[-1]
             both *= _weights(errors, size).sqrt()
-        total = total + (both.T @ both).double().cpu()
+        total = total + (both.T @ both).cpu().double()
     total *= count / total[-1, -1]
     mean = total[-1, :-1] / count
     gram = total[:-1, :-1] - count * torch.outer(mean, mean)  # centred: the bias goes unpenalised
@@ -103,15 +104,16 @@ def fit_class_ridge(
     smallest mean absolute error on `valid`, where the network has to tell the classes. If
     `robust`, windows weigh one over the size of their errors.
     """
-    first = next(evenly_spaced(train, 4096))
-    assert first.y is not None
-    x = first.window.x - first.window.level.unsqueeze(2)
-    y = first.y - module.targets(first.window).level.unsqueeze(2)
-    n_classes = module.marginal.rbf.log_priors.isfinite().sum(1).tolist()
-    ridge = ClassRidge(start, x, y, n_classes)
+    x = (w.x - w.level.unsqueeze(2) for w, _, _ in evenly_spaced(train, MAX_COMPONENTS))
+    y = (
+        y - module.targets(w).level.unsqueeze(2)
+        for w, _, y in evenly_spaced(train, MAX_COMPONENTS)
+        if y is not None
+    )
+    ridge = ClassRidge(start, x, y, module.n_classes)
     features, codes, of_latents, error = _held_out(module, ridge, valid)
     best = (of_latents + error).abs().mean()
-    for factor in range(len(ridge.sizes)):
+    for factor in (f for f, size in enumerate(ridge.sizes) if size):
         size = float(error.square().mean().sqrt()) if robust else None
         values, vectors, products = _regressions(module, ridge, train, factor, size)
         maps, chosen, least = ridge.maps(factor), None, (1 - MIN_GAIN) * best
@@ -131,7 +133,8 @@ def fit_class_ridge(
 def _held_out(module: DeepDIVE, ridge: ClassRidge, valid: WindowBatches) -> list[Tensor]:
     """Features and classes of held-out windows; errors of the latents' forecast and the ridge's."""
     found = []
-    for window, _, y in evenly_spaced(valid, MAX_HELD_OUT, module.largest):
+    n_used = MAX_HELD_OUT // (module.horizon * len(ridge.future_channels))
+    for window, _, y in evenly_spaced(valid, n_used, module.largest):
         assert y is not None
         b, a = module.infer(window)
         of_latents = module.forecast(window, b, module.fuse(b, a)[:, 1])
@@ -146,8 +149,8 @@ def _regressions(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Normal equations of the classes of a factor, in the coordinates of their eigenvectors."""
     n, dim, n_written = ridge.maps(factor).shape
-    gram = ridge.weights.new_zeros(n, dim, dim, dtype=torch.float64)
-    products = ridge.weights.new_zeros(n, dim, n_written, dtype=torch.float64)
+    gram = torch.zeros(n, dim, dim, dtype=torch.float64)
+    products = torch.zeros(n, dim, n_written, dtype=torch.float64)
     for window, codes, y in evenly_spaced(train, MAX_WINDOWS):
         features = ridge.read(window)
         left = y - ridge(window, module.targets(window), codes)
@@ -155,9 +158,12 @@ def _regressions(
         left = ridge.condense(left)
         column = with_all(codes)[:, factor]
         for k in column.unique().tolist():
-            if k >= 0:
+            if 0 <= k < n:
                 rows = column == k
-                gram[k] += (weighted[rows].T @ features[rows]).double()
-                products[k] += (weighted[rows].T @ left[rows]).double()
-    values, vectors = torch.linalg.eigh(gram)
-    return values.clamp(min=0), vectors, vectors.mT @ products
+                gram[k] += (weighted[rows].T @ features[rows]).cpu().double()
+                products[k] += (weighted[rows].T @ left[rows]).cpu().double()
+    values = gram.new_empty(n, dim)
+    for k in range(n):  # in place, which saves memory
+        values[k], gram[k] = torch.linalg.eigh(gram[k])
+        products[k] = gram[k].T @ products[k]
+    return values.clamp(min=0), gram, products
