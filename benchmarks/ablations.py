@@ -16,11 +16,12 @@ from pathlib import Path
 from time import perf_counter
 
 import numpy as np
+from ablation_tables import ERRORS, write_table
 from compare import machine
 from data import FORECASTING, LOOKBACK, Task, motionsense, task_parts
 from paper.cases import APART, CASES
 from paper.runs import accuracies
-from records import Records, difference, list_table, mean_and_spread
+from records import Records
 
 from skdive import DeepDIVEForecaster, Interleaving
 from skdive.datasets import load_motionsense
@@ -60,16 +61,6 @@ VARIANTS = {  # parameters, or one of `OTHERWISE`, where they are not the defaul
     "64 conditional": dict(conditional_dim=64),
 }
 OTHERWISE = dict(interleaving={}, labelled=1.0)
-READINGS = {"_alone": "no second forecast", "_known": "labels known"}  # of the same fit
-ERRORS = ("mse", "mae")  # of z-scored values
-SCORES = {  # of the tables
-    "test_mse": "MSE",
-    "test_mae": "MAE",
-    "test_mae_alone": "MAE, network alone",
-    "valid_mae": "MAE, validation",
-    "test_rrse": "forecast RRSE",
-    "test_reconstruction": "reconstruction RRSE",
-}
 
 
 def keys_of(name, variants, seeds, max_epochs=None):
@@ -148,61 +139,6 @@ def run(key, folder):
     }
 
 
-def rows_of(frame):
-    """Runs by variant and seed; the other readings of the default, as if they were variants."""
-    rows = {variant: runs.set_index("seed") for variant, runs in frame.groupby("variant")}
-    names = [f"{part}_{error}" for part in ("test", "valid") for error in ERRORS]
-    for suffix, reading in READINGS.items():
-        read = {name: rows["default"][name + suffix] for name in names}
-        rows[reading] = rows["default"][["fit_seconds", "epochs"]].assign(**read)
-    return {name: rows[name] for name in ["default", *READINGS.values(), *VARIANTS] if name in rows}
-
-
-def write_table(path, frame, n_keys):
-    """Write two tables of a data set: the scores, and their differences to the default."""
-    rows = rows_of(frame)
-    accuracy = {c: c.removeprefix("test_") for c in frame if c.startswith("test_accuracy ")}
-    columns, table, changes = SCORES | accuracy, [], []
-    for variant, runs in rows.items():
-        runs = runs.reindex(columns=[*columns, "fit_seconds", "epochs"])
-        cells = [cell(runs[c], 4 if c.split("_")[1] in ERRORS else 3) for c in columns]
-        cost = f"{runs.fit_seconds.median():.0f}", f"{runs.epochs.median():.0f}"
-        table.append([variant, len(runs), *cells, *cost])
-        if variant != "default":
-            pair = runs.align(rows["default"], join="inner", axis=0)
-            changes.append([variant, *(change(*(of[c] for of in pair), c) for c in columns)])
-    train, valid, test = frame.windows.iloc[0]
-    lines = [
-        f"{len(frame)} of {n_keys} fits are done; {train:,} windows for training, {valid:,} for "
-        f"validation, {test:,} for test.",
-        *sorted({text.split(". ", 1)[1] for text in frame.machine}),
-        "",
-        *list_table(["variant", "seeds", *columns.values(), "fit, s", "epochs"], table),
-        "",
-        "Less the default of the same seeds:",
-        "",
-        *list_table(["variant", *columns.values()], changes),
-    ]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-
-def cell(values, digits):
-    """Mean and spread; nothing where there is no such score."""
-    return "" if values.isna().any() else mean_and_spread(values, digits)
-
-
-def change(values, default, score):
-    """A paired difference with its 95 % interval; bold if clearly better, italic if worse."""
-    if values.isna().any():
-        return ""
-    mean, width = difference(values, default)
-    text = f"{mean:+.4f}"
-    if abs(mean) > width:  # never, where there is one seed
-        text = f"**{text}**" if (mean > 0) == ("accuracy" in score) else f"*{text}*"
-    return text if np.isnan(width) else f"{text} ± {width:.4f}"
-
-
 def arguments():
     """What the command line asks for."""
     style = argparse.RawDescriptionHelpFormatter
@@ -236,7 +172,7 @@ def main():
         keys = keys_of(name, VARIANTS, seeds, chosen.max_epochs)
         frame = records.frame(keys)
         if len(frame):
-            write_table(chosen.docs / f"{name}.txt", frame, len(keys))
+            write_table(chosen.docs / f"{name}.txt", frame, list(VARIANTS), len(keys))
 
 
 if __name__ == "__main__":
