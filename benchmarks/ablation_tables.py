@@ -26,7 +26,17 @@ def rows_of(frame, variants):
 
 
 def write_table(path, frame, variants, n_keys):
-    """Write two tables of a data set: the scores, and their differences to the default."""
+    """Write the tables of a data set, or that there is nothing to write yet."""
+    lines = [
+        f"{len(frame)} of {n_keys} fits are done.",
+        *(tables(frame, variants) if len(frame) else []),
+    ]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def tables(frame, variants):
+    """Lines of two tables: the scores, and their differences to the default."""
     rows = rows_of(frame, variants)
     accuracy = {c: c.removeprefix("test_") for c in frame if c.startswith("test_accuracy ")}
     columns, table, changes = SCORES | accuracy, [], []
@@ -39,9 +49,8 @@ def write_table(path, frame, variants, n_keys):
             pair = runs.align(rows["default"], join="inner", axis=0)
             changes.append([variant, *(change(*(of[c] for of in pair), c) for c in columns)])
     train, valid, test = frame.windows.iloc[0]
-    lines = [
-        f"{len(frame)} of {n_keys} fits are done; {train:,} windows for training, {valid:,} for "
-        f"validation, {test:,} for test.",
+    return [
+        f"{train:,} windows for training, {valid:,} for validation, {test:,} for test.",
         *sorted({text.split(". ", 1)[1] for text in frame.machine}),
         "",
         *list_table(["variant", "seeds", *columns.values(), "fit, s", "epochs"], table),
@@ -50,8 +59,6 @@ def write_table(path, frame, variants, n_keys):
         "",
         *list_table(["variant", *columns.values()], changes),
     ]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def cell(values, digits):

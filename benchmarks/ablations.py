@@ -170,9 +170,8 @@ def main():
             todo = keys_of(name, chosen.variants, seeds, chosen.max_epochs)
             records.complete(todo, partial(run, folder=chosen.data), chosen.jobs)
         keys = keys_of(name, VARIANTS, seeds, chosen.max_epochs)
-        frame = records.frame(keys)
-        if len(frame):
-            write_table(chosen.docs / f"{name}.txt", frame, list(VARIANTS), len(keys))
+        path = chosen.docs / f"{name}.txt"
+        write_table(path, records.frame(keys), list(VARIANTS), len(keys))
 
 
 if __name__ == "__main__":

@@ -100,7 +100,7 @@ def test_a_table_claims_no_more_than_the_interval_allows(ablations, tmp_path):
     path = tmp_path / "docs" / "x.txt"
     ablations.write_table(path, pd.DataFrame(rows[:-1]), list(ablations.VARIANTS), 70)
     text = path.read_text()
-    assert "19 of 70 fits are done; 1,000 windows for training" in text
+    assert text.startswith("19 of 70 fits are done.\n1,000 windows for training")
     assert "A machine." in text
     changes = text.split("Less the default")[1].split("   * - ")[1:]
     columns, by_variant = changes[0].count("     - "), {c.split("\n")[0]: c for c in changes[1:]}
@@ -111,6 +111,8 @@ def test_a_table_claims_no_more_than_the_interval_allows(ablations, tmp_path):
     assert "*" not in by_variant["Gaussian"]  # within the noise
     assert "*" not in by_variant["no second forecast"]
     assert by_variant["labels known"].count("±") == 3  # has no other scores
+    ablations.write_table(path, pd.DataFrame(), list(ablations.VARIANTS), 70)
+    assert path.read_text() == "0 of 70 fits are done.\n"
 
 
 def ablation_scores():
@@ -125,24 +127,26 @@ def test_a_command_runs_the_ablations_resumes_them_and_writes_a_table(tmp_path):
     results, docs = tmp_path / "ablations.jsonl", tmp_path / "docs"
     command = [sys.executable, str(BENCHMARKS / "ablations.py"), "--datasets", "shipped"]
     command += ["--seeds", "1", "--max-epochs", "1", "--results", str(results)]
-    command += ["--docs", str(docs), "--variants", "no linear path", "(a): no labels"]
+    command += ["--docs", str(docs), "--variants", "no linear path"]
+    command += ["(a): no labels", "joint training"]
     first = subprocess.run(command, capture_output=True, text=True, check=False)
     assert first.returncode == 0, first.stderr
     lines = results.read_text().splitlines()
-    default, plain, unlabelled = (json.loads(line)["result"] for line in lines)
-    for result in (default, plain, unlabelled):
+    default, plain, unlabelled, joint = (json.loads(line)["result"] for line in lines)
+    assert len({result["test_mae"] for result in (default, plain, unlabelled, joint)}) == 4
+    for result in (default, plain, unlabelled, joint):
         assert 0 < result["test_rrse"] < 2
         assert 0 < result["valid_reconstruction"] < 2
         assert result["epochs"] == 1
     assert len({default[f"test_mae{suffix}"] for suffix in ("", "_alone", "_known")}) == 3
     assert plain["test_mae"] == plain["test_mae_alone"]
     assert not [name for name in unlabelled if "accuracy" in name or "known" in name]
-    assert "3 of 14 fits are done" in (docs / "shipped.txt").read_text()
+    assert "4 of 14 fits are done" in (docs / "shipped.txt").read_text()
 
     results.write_text("\n".join([*lines[:-1], lines[-1][:100]]))
     again = subprocess.run(command, capture_output=True, text=True, check=False)
     assert again.returncode == 0, again.stderr
-    assert "2 runs are there, 1 to do" in again.stdout
+    assert "3 runs are there, 1 to do" in again.stdout
 
 
 @pytest.mark.parametrize(
