@@ -89,6 +89,7 @@ class ClassRidge(nn.Module):
     ):
         super().__init__()
         self.start = start
+        self.share = 0.5  # of the forecast; the rest is that of the latents
         for name, parts, n_steps in (("", x, MAX_STEPS), ("future_", y, MAX_FUTURE)):
             channels, steps = components(parts)
             self.register_buffer(f"{name}channels", channels[:, :MAX_CHANNELS])

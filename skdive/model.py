@@ -204,7 +204,7 @@ class DeepDIVE(nn.Module):
         forecast = forecast + self.conditional.linear(targets)
         if self.ridge is None:
             return forecast
-        return (forecast + self.ridge(window, targets, self.classes(b))) / 2
+        return forecast.lerp(self.ridge(window, targets, self.classes(b)), self.ridge.share)
 
     def targets(self, window: NormedWindow) -> NormedWindow:
         """The channels of a window that are forecast."""

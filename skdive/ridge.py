@@ -13,7 +13,7 @@ MAX_ROWS = 1 << 17  # windows times channels, evenly spaced; more would not chan
 MAX_COMPONENTS, MAX_WINDOWS = 1 << 12, 1 << 16  # windows that the maps of classes come from
 MAX_HELD_OUT = 1 << 23  # values of futures that their penalties are chosen on
 PENALTIES = torch.logspace(0, 7, 22, dtype=torch.float64)
-MIN_GAIN = 0.01  # by which the maps of a factor must lower the held-out error
+MIN_GAIN = 0.01  # by which maps, or a share other than a half, must lower the held-out error
 
 
 def ridge_weights(data: WindowBatches, sources: Tensor | None, robust: bool = False) -> Tensor:
@@ -101,8 +101,9 @@ def fit_class_ridge(
 
     One factor after the other, what is left of the futures is regressed on the windows of each
     class. The penalty that all classes of a factor share, up to infinity, is the one of the
-    smallest mean absolute error on `valid`, where the network has to tell the classes. If
-    `robust`, windows weigh one over the size of their errors.
+    smallest mean absolute error on `valid`, where the network has to tell the classes. The mean
+    is a weighted one only if that is clearly better there. If `robust`, windows weigh one over the
+    size of their errors.
     """
     x = (w.x - w.level.unsqueeze(2) for w, _, _ in evenly_spaced(train, MAX_COMPONENTS))
     y = (
@@ -127,6 +128,10 @@ def fit_class_ridge(
         if chosen is not None:
             best, error = least, error - chosen[1]
             maps.copy_(chosen[0])
+    errors = {s: float(of_latents.lerp(error, s).abs().mean()) for s in (0.0, 0.25, 0.5, 0.75, 1.0)}
+    share = min(errors, key=lambda s: errors[s])
+    if errors[share] < (1 - MIN_GAIN) * errors[ridge.share]:
+        ridge.share = share
     return ridge
 
 

@@ -274,3 +274,20 @@ def test_robust_maps_forecast_better_where_there_are_outliers():
         with torch.no_grad():
             errors.append((y - ridge(window, window, codes)).abs()[:, :, 0].mean())
     assert errors[1] < 0.98 * errors[0]
+
+
+@pytest.mark.parametrize(("quality", "share"), [("worse", 1.0), ("equal", 0.5)])
+def test_the_weight_of_the_second_forecast_is_chosen_on_held_out_windows(
+    monkeypatch, quality, share
+):
+    """Far from one half where the network is far worse."""
+
+    def forecast(self, window, b, fused):
+        last = window.x[:, :, -1:].expand(-1, -1, HORIZON)
+        return last if quality == "equal" else last + 100
+
+    monkeypatch.setattr(Told, "forecast", forecast)
+    rng = np.random.default_rng(0)
+    walk, labels = rng.normal(size=(1000, 2)).cumsum(0), rng.integers(0, 2, 1000)
+    ridge, *_ = fitted(walk, labels)
+    assert ridge.share == share
