@@ -13,6 +13,7 @@ MAX_ROWS = 1 << 17  # windows times channels, evenly spaced; more would not chan
 MAX_COMPONENTS, MAX_WINDOWS = 1 << 12, 1 << 16  # windows that the maps of classes come from
 MAX_HELD_OUT = 1 << 23  # values of futures that their penalties are chosen on
 PENALTIES = torch.logspace(0, 7, 22, dtype=torch.float64)
+SHARES = (0.0, 0.25, 0.5, 0.75)  # of the forecast; never all of it, as only latents can be told
 MIN_GAIN = 0.01  # by which maps, or a share other than a half, must lower the held-out error
 
 
@@ -63,7 +64,7 @@ def _ridge(
     shrunk = 1 / (values + penalties)  # (penalty, dim)
     freedom = (values * shrunk).sum(1)
     explained = (rotated.square().sum(1) * (values + 2 * penalties) * shrunk.square()).sum(1)
-    left = (yy - explained).clamp(min=0)
+    left = (yy - explained).clamp(min=torch.finfo(torch.float32).eps * yy)
     best = (left / (1 - freedom / count).clamp(min=1e-6).square()).argmin()
     weights = vectors @ (rotated * shrunk[best].unsqueeze(1))
     bias = mean[dim:] - mean[:dim] @ weights
@@ -77,7 +78,8 @@ def _weights(errors: Tensor, size: float) -> Tensor:
     They are bounded, relative to the usual size of an error.
     """
     own = torch.linalg.vector_norm(errors, dim=1, keepdim=True) / errors.shape[1] ** 0.5
-    return size / (own + 0.05 * size).clamp(min=torch.finfo(own.dtype).tiny)
+    tiny = torch.finfo(own.dtype).tiny
+    return (size + tiny) / (own + 0.05 * size + tiny)
 
 
 def evenly_spaced(data: WindowBatches, at_most: int, largest: int = 0) -> Iterator[Batch]:
@@ -128,7 +130,7 @@ def fit_class_ridge(
         if chosen is not None:
             best, error = least, error - chosen[1]
             maps.copy_(chosen[0])
-    errors = {s: float(of_latents.lerp(error, s).abs().mean()) for s in (0.0, 0.25, 0.5, 0.75, 1.0)}
+    errors = {s: float(of_latents.lerp(error, s).abs().mean()) for s in SHARES}
     share = min(errors, key=lambda s: errors[s])
     if errors[share] < (1 - MIN_GAIN) * errors[ridge.share]:
         ridge.share = share
