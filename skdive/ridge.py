@@ -40,7 +40,7 @@ def _ridge(
     """A regression, and the size of its errors; weighted by those of the one before."""
     dim = data.x.length
     count, total = 0, torch.zeros(1, dtype=torch.float64)
-    for window, _, y in evenly_spaced(data, MAX_ROWS // data.x.n_channels):
+    for window, _, y, _ in evenly_spaced(data, MAX_ROWS // data.x.n_channels):
         assert y is not None
         x = window.x if sources is None else window.x[:, sources]
         level = x[..., -1:]
@@ -107,10 +107,10 @@ def fit_class_ridge(
     is a weighted one only if that is clearly better there. If `robust`, windows weigh one over the
     size of their errors.
     """
-    x = (w.x - w.level.unsqueeze(2) for w, _, _ in evenly_spaced(train, MAX_COMPONENTS))
+    x = (w.x - w.level.unsqueeze(2) for w, *_ in evenly_spaced(train, MAX_COMPONENTS))
     y = (
         y - module.targets(w).level.unsqueeze(2)
-        for w, _, y in evenly_spaced(train, MAX_COMPONENTS)
+        for w, _, y, _ in evenly_spaced(train, MAX_COMPONENTS)
         if y is not None
     )
     ridge = ClassRidge(start, x, y, module.n_classes)
@@ -141,7 +141,7 @@ def _held_out(module: DeepDIVE, ridge: ClassRidge, valid: WindowBatches) -> list
     """Features and classes of held-out windows; errors of the latents' forecast and the ridge's."""
     found = []
     n_used = MAX_HELD_OUT // (module.horizon * len(ridge.future_channels))
-    for window, _, y in evenly_spaced(valid, n_used, module.largest):
+    for window, _, y, _ in evenly_spaced(valid, n_used, module.largest):
         assert y is not None
         b, a = module.infer(window)
         of_latents = module.forecast(window, b, module.fuse(b, a)[:, 1])
@@ -158,7 +158,7 @@ def _regressions(
     n, dim, n_written = ridge.maps(factor).shape
     gram = torch.zeros(n, dim, dim, dtype=torch.float64)
     products = torch.zeros(n, dim, n_written, dtype=torch.float64)
-    for window, codes, y in evenly_spaced(train, MAX_WINDOWS):
+    for window, codes, y, _ in evenly_spaced(train, MAX_WINDOWS):
         features = ridge.read(window)
         left = y - ridge(window, module.targets(window), codes)
         weighted = features if size is None else features * _weights(left.flatten(1), size)

@@ -25,7 +25,7 @@ def batches_of(series, y_columns=None):
 
 def pooled(batches, sources=slice(None)):
     """Regressors and targets of the ridge: all channels one below the other."""
-    window, _, y = batches.take(torch.arange(len(batches)))
+    window, _, y, _ = batches.take(torch.arange(len(batches)))
     x = window.x.numpy()[:, sources]
     level = x[:, :, -1:]
     return (x - level).reshape(-1, LOOKBACK), (y.numpy() - level).reshape(-1, HORIZON)
@@ -123,7 +123,7 @@ def test_a_noiseless_linear_continuation_is_recovered():
     train, test = batches_of(series[:300]), batches_of(series[300:])
     path = LinearPath(LOOKBACK, HORIZON).double()
     path.set_weights(ridge_weights(train, None))
-    window, _, y = test.take(torch.arange(len(test)))
+    window, _, y, _ = test.take(torch.arange(len(test)))
 
     with torch.no_grad():
         assert_allclose(path(window), y, atol=0.01)
@@ -233,7 +233,7 @@ def test_maps_are_ridge_regressions_of_what_comes_before_on_the_windows_of_a_cla
     series, labels = switching()
     labels[:n_unknown] = -1
     ridge, train, _ = fitted(series, labels)
-    window, codes, y = train.take(torch.arange(len(train)))
+    window, codes, y, _ = train.take(torch.arange(len(train)))
     features = ridge.read(window).numpy()
     ridge_of_all = ridge.add(0, ridge.read(window), torch.zeros(len(y), dtype=torch.long))
     with torch.no_grad():
@@ -253,7 +253,7 @@ def test_maps_are_ridge_regressions_of_what_comes_before_on_the_windows_of_a_cla
 
 def test_maps_of_classes_forecast_what_depends_on_them():
     ridge, _, valid = fitted(*switching())
-    window, codes, y = valid.take(torch.arange(len(valid)))
+    window, codes, y, _ = valid.take(torch.arange(len(valid)))
     with torch.no_grad():
         error = (y - ridge(window, window, codes)).abs()[:, :, 0].mean()
         without = (y - ridge.start(window)).abs()[:, :, 0].mean()
@@ -271,7 +271,7 @@ def test_robust_maps_forecast_better_where_there_are_outliers():
     series, labels = switching()
     jumps = 5.0 * (np.random.default_rng(1).random(series.shape) < 0.01)
     _, _, valid = fitted(series, labels)
-    window, codes, y = valid.take(torch.arange(len(valid)))
+    window, codes, y, _ = valid.take(torch.arange(len(valid)))
     errors = []
     for robust in (False, True):
         ridge, *_ = fitted(series + jumps, labels, robust=robust)
