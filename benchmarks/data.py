@@ -237,27 +237,33 @@ class Parts(NamedTuple):
 def forecasting_parts(name, folder, horizon):
     """Windows of a data set for the forecasting benchmark, the same for every system.
 
+    They see 168 steps; `name` is a key of `FORECASTING`. Otherwise as `task_parts`.
+    """
+    return task_parts(FORECASTING[name], folder, LOOKBACK, horizon)
+
+
+def task_parts(task, folder, lookback, horizon):
+    """Windows of a task, z-scored and cut into train, validation and test windows.
+
     The values *are* z-scored, with mean and standard deviation of the training rows: errors of
     forecasts are those that the benchmark reports. A window belongs to a part if its targets lie
-    in it; its lookback of 168 steps may reach back into the part before.
+    in it; its lookback may reach back into the part before.
 
     Parameters
     ----------
-    name : str
-        A key of `FORECASTING`.
+    task : Task
     folder : Path
         The data folder.
-    horizon : int
+    lookback, horizon : int
 
     Returns
     -------
     parts : Parts
-        `X` is (n, 168, n_channels), `y` is (n, horizon * n_channels), time-major, float32.
+        `X` is (n, lookback, n_channels), `y` is (n, horizon * n_channels), time-major, float32.
         `marginals` is None for a data set without factors.
     """
-    task = FORECASTING[name]
     options = dict(stride=task.stride, marginals=task.factors, dtype=np.float64)
-    windows = sliding_windows(task.read(folder), LOOKBACK, horizon, **options)
+    windows = sliding_windows(task.read(folder), lookback, horizon, **options)
     begin, end = borders(windows, task.cuts)[:2]
     rows = np.concatenate([np.arange(a, b) for a, b in zip(begin, end, strict=True)])
     base = windows.X.base

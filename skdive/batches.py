@@ -25,6 +25,7 @@ class Batch(NamedTuple):
     window: NormedWindow  # of x (batch, channel, lookback)
     codes: Tensor  # (batch, factor), -1 where a label is unknown
     y: Tensor | None  # (batch, target, horizon)
+    labelled: Tensor | float = 1.0  # share of all windows whose label is known, (factor,)
 
 
 class Standardiser(NamedTuple):
@@ -227,6 +228,8 @@ class WindowBatches(torch.utils.data.Dataset):
         y_columns: Tensor | None = None,
     ):
         self.x, self.y, self.codes, self.y_columns = x, y, codes, y_columns
+        share = (codes >= 0).float().mean(0)
+        self.labelled = torch.where(share > 0, share, 1.0)
 
     def __len__(self) -> int:
         return len(self.x)
@@ -234,7 +237,7 @@ class WindowBatches(torch.utils.data.Dataset):
     def take(self, index: Tensor) -> Batch:
         """Gather the windows of an index on the device."""
         y = None if self.y is None else self.y.take(index, self.y_columns)
-        return Batch(norm_windows(self.x.take(index)), self.codes[index], y)
+        return Batch(norm_windows(self.x.take(index)), self.codes[index], y, self.labelled)
 
     __getitem__ = take
 

@@ -97,11 +97,13 @@ class WindowEncoder(nn.Module):
     a weight for each pair of time step and channel. Level and scale count as two more steps.
     """
 
-    def __init__(self, lookback: int, n_channels: int, width: int, dropout: float):
+    def __init__(
+        self, lookback: int, n_channels: int, width: int, dropout: float, hide_place: float = 0.0
+    ):
         super().__init__()
         groups, rank = min(n_channels, MAX_GROUPS), width // 2
         self.hide = ChannelDropout(0.3 if dropout else 0.0)
-        self.hide_place = WindowDropout(0.5 if dropout else 0.0)
+        self.hide_place = WindowDropout(hide_place)
         self.over_time = nn.Linear(lookback + 2, rank)
         self.over_channels = channel_map(n_channels, groups)
         self.mix = nn.Linear(rank * groups, width)

@@ -1,5 +1,7 @@
 """What the forecast reads straight from the window, by linear maps."""
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear, pad
@@ -8,6 +10,7 @@ from skdive.layers import NormedWindow
 
 RANK = 32  # of the change that the latents make to the linear path
 MAX_STEPS, MAX_FUTURE, MAX_CHANNELS = 64, 32, 8  # principal components that maps read and write
+MAX_CLASSES = 64  # of a factor that has maps
 
 
 class LinearPath(nn.Module):
@@ -66,12 +69,12 @@ class ClassRidge(nn.Module):
     ----------
     start : LinearPath
         The ridge regression.
-    x : Tensor of shape (batch, channel, lookback)
+    x : Iterable of tensors of shape (batch, channel, lookback)
         Windows, as distances from their level, for principal components.
-    y : Tensor of shape (batch, target, horizon)
+    y : Iterable of tensors of shape (batch, target, horizon)
         Their futures, as distances from that level.
     n_classes : list of int
-        Classes of each factor.
+        Classes of each factor. A factor with more than 64 has no maps.
     """
 
     constant = 3.0  # a feature next to the components, for what a class adds in any case
@@ -81,17 +84,22 @@ class ClassRidge(nn.Module):
     future_channels: Tensor
     weights: Tensor
 
-    def __init__(self, start: LinearPath, x: Tensor, y: Tensor, n_classes: list[int]):
+    def __init__(
+        self, start: LinearPath, x: Iterable[Tensor], y: Iterable[Tensor], n_classes: list[int]
+    ):
         super().__init__()
         self.start = start
-        self.register_buffer("steps", components(x, 2, MAX_STEPS))
-        self.register_buffer("channels", components(x, 1, MAX_CHANNELS))
-        self.register_buffer("future_steps", components(y, 2, MAX_FUTURE))
-        self.register_buffer("future_channels", components(y, 1, MAX_CHANNELS))
+        self.share = 0.5  # of the forecast; the rest is that of the latents
+        for name, parts, n_steps in (("", x, MAX_STEPS), ("future_", y, MAX_FUTURE)):
+            channels, steps = components(parts)
+            self.register_buffer(f"{name}channels", channels[:, :MAX_CHANNELS])
+            self.register_buffer(f"{name}steps", steps[:, :n_steps])
         n_features = self.steps.shape[1] * self.channels.shape[1] + 1
         n_written = self.future_steps.shape[1] * self.future_channels.shape[1]
-        self.sizes = [1, *n_classes]  # the class of all windows, and those of each factor
-        self.register_buffer("weights", x.new_zeros(sum(self.sizes), n_features, n_written))
+        # The class of all windows, and those of each factor.
+        self.sizes = [1, *(n if n <= MAX_CLASSES else 0 for n in n_classes)]
+        shape = sum(self.sizes), n_features, n_written
+        self.register_buffer("weights", self.steps.new_zeros(shape))
 
     def maps(self, factor: int) -> Tensor:
         """Weights of the classes of a factor, (class, feature, component); 0 is of all windows."""
@@ -116,7 +124,7 @@ class ClassRidge(nn.Module):
         """What the maps of a factor add for classes (batch,), as components; 0 for code -1."""
         added = features.new_zeros(len(features), self.weights.shape[2])
         for k in codes.unique().tolist():
-            if k >= 0:
+            if 0 <= k < self.sizes[factor]:
                 rows = (codes == k).nonzero().squeeze(1)
                 added[rows] = features[rows] @ self.maps(factor)[k]
         return added
@@ -135,8 +143,13 @@ def with_all(codes: Tensor) -> Tensor:
     return pad(codes, (1, 0))
 
 
-def components(values: Tensor, axis: int, at_most: int) -> Tensor:
-    """First principal components along an axis, orthonormal, (length of the axis, component)."""
-    flat = values.transpose(axis, 2).flatten(0, 1)
-    vectors = torch.linalg.eigh((flat.T @ flat).double()).eigenvectors.flip(1)
-    return vectors[:, :at_most].to(values)
+def components(parts: Iterable[Tensor]) -> list[Tensor]:
+    """Principal components of channels and of steps, of tensors (batch, channel, step).
+
+    They are the columns of orthonormal matrices, the first ones first.
+    """
+    grams = [torch.zeros(1, dtype=torch.float64)] * 2
+    for part in parts:
+        for i, flat in enumerate((part.transpose(1, 2).flatten(0, 1), part.flatten(0, 1))):
+            grams[i] = grams[i] + (flat.T @ flat).cpu().double()
+    return [torch.linalg.eigh(gram).eigenvectors.flip(1).to(part) for gram in grams]

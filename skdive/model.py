@@ -40,12 +40,12 @@ class MarginalPath(nn.Module):
         priors: list[list[float]],
         dim: int,
         width: int,
-        dropout: float,
+        dropout: tuple[float, float],
     ):
         super().__init__()
         self.rbf = RBFLayer(priors, dim)
         if priors:
-            self.encoder = WindowEncoder(*shape, width, dropout)
+            self.encoder = WindowEncoder(*shape, width, *dropout)
             self.head = GaussianHead(width, len(priors) * dim, min_scale=RBFLayer.min_scale)
 
 
@@ -59,7 +59,7 @@ class ConditionalPath(nn.Module):
         conditional_dim: int,
         future: tuple[int, int],
         width: int,
-        dropout: float,
+        dropout: tuple[float, float],
         fusion: str,
         linear_path: bool,
     ):
@@ -67,7 +67,7 @@ class ConditionalPath(nn.Module):
         lookback, n_channels = shape
         horizon, n_targets = future
         if conditional_dim:
-            self.encoder = WindowEncoder(lookback, n_channels, width, dropout)
+            self.encoder = WindowEncoder(lookback, n_channels, width, *dropout)
             known = width + sum(dims) - conditional_dim  # features of x, next to all of b
             self.head = GaussianHead(known, conditional_dim, min_scale=1e-3)
         self.tokens = nn.ModuleList(nn.Linear(dim, width) for dim in dims)
@@ -132,12 +132,15 @@ class DeepDIVE(nn.Module):
         super().__init__()
         shape = (lookback, n_channels)
         self.n_factors, self.marginal_dim = len(priors), marginal_dim
+        self.n_classes = [len(prior) for prior in priors]
         self.conditional_dim, self.horizon = conditional_dim, horizon
         self.sources: Tensor | None  # None: each target continues the channel of its number
         aligned = tuple(sources) == tuple(range(n_channels))
         self.register_buffer("sources", None if aligned else torch.tensor(sources))
         self.ridge: ClassRidge | None = None  # a second forecast, after training
-        self.marginal = MarginalPath(shape, priors, marginal_dim, width, dropout)
+        # A forecast is not to depend on the level of the series, which drifts; labels may.
+        dropouts = dropout, 0.5 if dropout and horizon else 0.0
+        self.marginal = MarginalPath(shape, priors, marginal_dim, width, dropouts)
         dims = [marginal_dim] * len(priors) + [conditional_dim] * bool(conditional_dim)
         self.conditional = ConditionalPath(
             shape,
@@ -145,7 +148,7 @@ class DeepDIVE(nn.Module):
             conditional_dim,
             (horizon, len(sources)),
             width,
-            dropout,
+            dropouts,
             fusion,
             linear_path,
         )
@@ -203,7 +206,7 @@ class DeepDIVE(nn.Module):
         forecast = forecast + self.conditional.linear(targets)
         if self.ridge is None:
             return forecast
-        return (forecast + self.ridge(window, targets, self.classes(b))) / 2
+        return forecast.lerp(self.ridge(window, targets, self.classes(b)), self.ridge.share)
 
     def targets(self, window: NormedWindow) -> NormedWindow:
         """The channels of a window that are forecast."""

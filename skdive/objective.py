@@ -49,6 +49,7 @@ class Objective(nn.Module):
     def __init__(self, likelihood: str = "laplace", beta: float = 0.1):
         super().__init__()
         self.nll, self.beta = LIKELIHOODS[likelihood], beta
+        self.robust = likelihood == "laplace"  # whether large errors count less than as squares
 
     def forward(self, module: DeepDIVE, batch: Batch, phase: str, training: bool = False) -> Losses:
         """The loss that a phase minimises, as means over the batch.
@@ -56,7 +57,7 @@ class Objective(nn.Module):
         Latents are samples in training, else means. In training the heads see a share of the
         labels as prototypes, so that they can be told labels when they predict.
         """
-        window, codes, y = batch
+        window, codes, y, labelled = batch
         terms: dict[str, Tensor] = {}
         with torch.set_grad_enabled(training and phase != "conditional"):
             q_b = module.infer_marginals(window)
@@ -65,7 +66,10 @@ class Objective(nn.Module):
             rbf = module.marginal.rbf
             kl = marginal_kl_bound(kernel_kl(q_b, rbf.centres, rbf.scales), rbf.log_priors, codes)
             cross_entropy = marginal_cross_entropy(rbf.log_posteriors(b), codes)
-            terms = {"cross_entropy": cross_entropy.sum(1).mean(), "kl_marginal": kl.sum(1).mean()}
+            terms = {
+                "cross_entropy": (cross_entropy.mean(0) / labelled).sum(),
+                "kl_marginal": kl.sum(1).mean(),
+            }
         if phase != "marginal":
             known = b
             if training and module.n_factors:

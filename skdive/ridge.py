@@ -10,28 +10,49 @@ from skdive.linear import ClassRidge, LinearPath, with_all
 from skdive.model import DeepDIVE
 
 MAX_ROWS = 1 << 17  # windows times channels, evenly spaced; more would not change the weights
-MAX_WINDOWS, MAX_HELD_OUT = 1 << 16, 1 << 14  # for the maps of classes, and to choose penalties
+MAX_COMPONENTS, MAX_WINDOWS = 1 << 12, 1 << 16  # windows that the maps of classes come from
+MAX_HELD_OUT = 1 << 23  # values of futures that their penalties are chosen on
 PENALTIES = torch.logspace(0, 7, 22, dtype=torch.float64)
-MIN_GAIN = 0.01  # by which the maps of a factor must lower the held-out error
+SHARES = (0.0, 0.25, 0.5, 0.75)  # of the forecast; never all of it, as only latents can be told
+MIN_GAIN = 0.01  # by which maps, or a share other than a half, must lower the held-out error
 
 
-def ridge_weights(data: WindowBatches, sources: Tensor | None) -> Tensor:
+def ridge_weights(data: WindowBatches, sources: Tensor | None, robust: bool = False) -> Tensor:
     """Weights of `LinearPath` that forecast best among linear maps, (lookback + 1, horizon).
 
     The normal equations are summed over the windows and channels of the training data; the
     penalty is chosen by generalised cross-validation (Golub, Heath and Wahba, 1979), which needs
-    nothing but these sums.
+    nothing but these sums. If `robust`, the futures of a channel have Laplace noise in common,
+    and the regression is repeated with weights of one over the size of their errors.
     """
+    weights, size = _ridge(data, sources)
+    for _ in range(2 * robust):
+        weights, size = _ridge(data, sources, weights, size)
+    return weights
+
+
+def _ridge(
+    data: WindowBatches,
+    sources: Tensor | None,
+    before: Tensor | None = None,
+    size: float = 1.0,
+) -> tuple[Tensor, float]:
+    """A regression, and the size of its errors; weighted by those of the one before."""
     dim = data.x.length
     count, total = 0, torch.zeros(1, dtype=torch.float64)
-    for window, _, y in evenly_spaced(data, MAX_ROWS // data.x.n_channels):
+    for window, _, y, _ in evenly_spaced(data, MAX_ROWS // data.x.n_channels):
         assert y is not None
         x = window.x if sources is None else window.x[:, sources]
         level = x[..., -1:]
         parts = [x - level, y - level, torch.ones_like(level)]
         both = torch.cat(parts, dim=2).flatten(0, 1)
-        total = total + (both.T @ both).double().cpu()
         count += len(both)
+        if before is not None:
+            by_rows = before.to(both)
+            errors = both[:, dim:-1] - both[:, :dim] @ by_rows[:-1] - by_rows[-1]
+            both *= _weights(errors, size).sqrt()
+        total = total + (both.T @ both).cpu().double()
+    total *= count / total[-1, -1]
     mean = total[-1, :-1] / count
     gram = total[:-1, :-1] - count * torch.outer(mean, mean)  # centred: the bias goes unpenalised
     xx, xy, yy = gram[:dim, :dim], gram[:dim, dim:], gram[dim:, dim:].diagonal().sum()
@@ -43,10 +64,22 @@ def ridge_weights(data: WindowBatches, sources: Tensor | None) -> Tensor:
     shrunk = 1 / (values + penalties)  # (penalty, dim)
     freedom = (values * shrunk).sum(1)
     explained = (rotated.square().sum(1) * (values + 2 * penalties) * shrunk.square()).sum(1)
-    error = (yy - explained).clamp(min=0) / (1 - freedom / count).clamp(min=1e-6).square()
-    weights = vectors @ (rotated * shrunk[error.argmin()].unsqueeze(1))
+    left = (yy - explained).clamp(min=torch.finfo(torch.float32).eps * yy)
+    best = (left / (1 - freedom / count).clamp(min=1e-6).square()).argmin()
+    weights = vectors @ (rotated * shrunk[best].unsqueeze(1))
     bias = mean[dim:] - mean[:dim] @ weights
-    return torch.cat([weights, bias.unsqueeze(0)])
+    size = float((left[best] / xy.shape[1] / count).sqrt())
+    return torch.cat([weights, bias.unsqueeze(0)]), size
+
+
+def _weights(errors: Tensor, size: float) -> Tensor:
+    """Weights (row, 1) that turn least squares into least distances of the rows' errors.
+
+    They are bounded, relative to the usual size of an error.
+    """
+    own = torch.linalg.vector_norm(errors, dim=1, keepdim=True) / errors.shape[1] ** 0.5
+    tiny = torch.finfo(own.dtype).tiny
+    return (size + tiny) / (own + 0.05 * size + tiny)
 
 
 def evenly_spaced(data: WindowBatches, at_most: int, largest: int = 0) -> Iterator[Batch]:
@@ -60,24 +93,32 @@ def evenly_spaced(data: WindowBatches, at_most: int, largest: int = 0) -> Iterat
 
 @torch.no_grad()
 def fit_class_ridge(
-    module: DeepDIVE, start: LinearPath, train: WindowBatches, valid: WindowBatches
+    module: DeepDIVE,
+    start: LinearPath,
+    train: WindowBatches,
+    valid: WindowBatches,
+    robust: bool = False,
 ) -> ClassRidge:
     """A second forecast, whose mean with that of the latents has a small held-out error.
 
     One factor after the other, what is left of the futures is regressed on the windows of each
     class. The penalty that all classes of a factor share, up to infinity, is the one of the
-    smallest mean absolute error on `valid`, where the network has to tell the classes.
+    smallest mean absolute error on `valid`, where the network has to tell the classes. The mean
+    is a weighted one only if that is clearly better there. If `robust`, windows weigh one over the
+    size of their errors.
     """
-    first = next(evenly_spaced(train, 4096))
-    assert first.y is not None
-    x = first.window.x - first.window.level.unsqueeze(2)
-    y = first.y - module.targets(first.window).level.unsqueeze(2)
-    n_classes = module.marginal.rbf.log_priors.isfinite().sum(1).tolist()
-    ridge = ClassRidge(start, x, y, n_classes)
+    x = (w.x - w.level.unsqueeze(2) for w, *_ in evenly_spaced(train, MAX_COMPONENTS))
+    y = (
+        y - module.targets(w).level.unsqueeze(2)
+        for w, _, y, _ in evenly_spaced(train, MAX_COMPONENTS)
+        if y is not None
+    )
+    ridge = ClassRidge(start, x, y, module.n_classes)
     features, codes, of_latents, error = _held_out(module, ridge, valid)
     best = (of_latents + error).abs().mean()
-    for factor in range(len(ridge.sizes)):
-        values, vectors, products = _regressions(module, ridge, train, factor)
+    for factor in (f for f, size in enumerate(ridge.sizes) if size):
+        size = float(error.square().mean().sqrt()) if robust else None
+        values, vectors, products = _regressions(module, ridge, train, factor, size)
         maps, chosen, least = ridge.maps(factor), None, (1 - MIN_GAIN) * best
         for penalty in PENALTIES:
             maps.copy_(vectors @ (products / (values + penalty).unsqueeze(2)))
@@ -89,13 +130,18 @@ def fit_class_ridge(
         if chosen is not None:
             best, error = least, error - chosen[1]
             maps.copy_(chosen[0])
+    errors = {s: float(of_latents.lerp(error, s).abs().mean()) for s in SHARES}
+    share = min(errors, key=lambda s: errors[s])
+    if errors[share] < (1 - MIN_GAIN) * errors[ridge.share]:
+        ridge.share = share
     return ridge
 
 
 def _held_out(module: DeepDIVE, ridge: ClassRidge, valid: WindowBatches) -> list[Tensor]:
     """Features and classes of held-out windows; errors of the latents' forecast and the ridge's."""
     found = []
-    for window, _, y in evenly_spaced(valid, MAX_HELD_OUT, module.largest):
+    n_used = MAX_HELD_OUT // (module.horizon * len(ridge.future_channels))
+    for window, _, y, _ in evenly_spaced(valid, n_used, module.largest):
         assert y is not None
         b, a = module.infer(window)
         of_latents = module.forecast(window, b, module.fuse(b, a)[:, 1])
@@ -106,20 +152,25 @@ def _held_out(module: DeepDIVE, ridge: ClassRidge, valid: WindowBatches) -> list
 
 
 def _regressions(
-    module: DeepDIVE, ridge: ClassRidge, train: WindowBatches, factor: int
+    module: DeepDIVE, ridge: ClassRidge, train: WindowBatches, factor: int, size: float | None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Normal equations of the classes of a factor, in the coordinates of their eigenvectors."""
-    n, dim, size = ridge.maps(factor).shape
-    gram = ridge.weights.new_zeros(n, dim, dim, dtype=torch.float64)
-    products = ridge.weights.new_zeros(n, dim, size, dtype=torch.float64)
-    for window, codes, y in evenly_spaced(train, MAX_WINDOWS):
+    n, dim, n_written = ridge.maps(factor).shape
+    gram = torch.zeros(n, dim, dim, dtype=torch.float64)
+    products = torch.zeros(n, dim, n_written, dtype=torch.float64)
+    for window, codes, y, _ in evenly_spaced(train, MAX_WINDOWS):
         features = ridge.read(window)
-        left = ridge.condense(y - ridge(window, module.targets(window), codes))
+        left = y - ridge(window, module.targets(window), codes)
+        weighted = features if size is None else features * _weights(left.flatten(1), size)
+        left = ridge.condense(left)
         column = with_all(codes)[:, factor]
         for k in column.unique().tolist():
-            if k >= 0:
-                rows = features[column == k]
-                gram[k] += (rows.T @ rows).double()
-                products[k] += (rows.T @ left[column == k]).double()
-    values, vectors = torch.linalg.eigh(gram)
-    return values.clamp(min=0), vectors, vectors.mT @ products
+            if 0 <= k < n:
+                rows = column == k
+                gram[k] += (weighted[rows].T @ features[rows]).cpu().double()
+                products[k] += (weighted[rows].T @ left[rows]).cpu().double()
+    values = gram.new_empty(n, dim)
+    for k in range(n):  # in place, which saves memory
+        values[k], gram[k] = torch.linalg.eigh(gram[k])
+        products[k] = gram[k].T @ products[k]
+    return values.clamp(min=0), gram, products

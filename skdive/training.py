@@ -253,7 +253,7 @@ def start_linear_path(net: InterleavedNet, train: WindowBatches) -> LinearPath |
     average, live = net.module_.conditional.linear, net.live_.conditional.linear
     if average is None or live is None:
         return None
-    average.set_weights(ridge_weights(train, net.module_.sources))
+    average.set_weights(ridge_weights(train, net.module_.sources, net.criterion_.robust))
     live.load_state_dict(average.state_dict())
     return deepcopy(average)
 
@@ -291,7 +291,9 @@ def fit_net(
             process.start_together([net.module_, net.live_], seed)
             net.partial_fit(train, None)
             if valid is not None and start is not None:
-                net.module_.ridge = fit_class_ridge(net.module_, start, train, valid)
+                net.module_.ridge = fit_class_ridge(
+                    net.module_, start, train, valid, net.criterion_.robust
+                )
         finally:
             net.watcher_ = net.process_ = net.train_split = None
     if net.interrupted_ and process.size > 1:

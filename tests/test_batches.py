@@ -147,12 +147,19 @@ def batches(windows):
 
 def test_a_batch_keeps_window_future_and_labels_together(batches, windows):
     index = torch.tensor([4, 1])
-    window, codes, y = batches[index]
+    window, codes, y, _ = batches[index]
     expected = standardised(windows)[[4, 1]]
 
     assert_allclose(window.x, expected[:, :, :4])
     assert_allclose(y, expected[:, :, 4:])
     assert codes.tolist() == [[4, 0], [1, 3]]
+
+
+def test_a_batch_knows_the_share_of_labels_in_all_of_the_data(batches):
+    """A factor that has none counts as one that has all: it adds nothing to the loss."""
+    codes = torch.tensor([[0, -1], [1, -1], [2, -1], [-1, -1], [-1, -1]])
+    batch = WindowBatches(batches.x, None, codes)[torch.tensor([4])]
+    assert_allclose(batch.labelled, [0.6, 1.0])
 
 
 def test_targets_may_be_some_of_the_channels(batches, windows):

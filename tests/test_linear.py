@@ -45,7 +45,7 @@ def test_the_gated_path_is_linear_in_the_window_and_in_the_gates():
 @pytest.fixture
 def ridge():
     start = LinearPath(10, 4)
-    ridge = ClassRidge(start, torch.randn(50, 3, 10), torch.randn(50, 2, 4), [2, 3])
+    ridge = ClassRidge(start, [torch.randn(50, 3, 10)], [torch.randn(50, 2, 4)], [2, 3])
     randomise(start)
     ridge.weights.normal_()
     return ridge
@@ -88,14 +88,27 @@ def test_the_forecast_moves_with_the_level(ridge):
 
 def test_components_are_those_of_the_singular_value_decomposition():
     x = torch.randn(40, 3, 10, dtype=torch.float64) * torch.arange(1.0, 11)
-    for axis, size in ((2, 4), (1, 8)):
-        found = components(x, axis, size)
-        flat = x.movedim(axis, 2).flatten(0, 1)
-        expected = torch.linalg.svd(flat).Vh[:size].T
-        assert_close((found.T @ expected).abs(), torch.eye(expected.shape[1]).double())
+    x *= torch.tensor([3.0, 1, 0.3]).unsqueeze(1)
+    channels, steps = components([x[:30], x[30:]])
+    for found, flat in ((channels, x.transpose(1, 2)), (steps, x)):
+        expected = torch.linalg.svd(flat.flatten(0, 1)).Vh.T
+        assert_close((found.T @ expected).abs(), torch.eye(len(expected)).double())
 
 
 def test_futures_are_written_as_they_were_condensed():
     y = torch.randn(50, 2, 4)
-    ridge = ClassRidge(LinearPath(10, 4), torch.randn(50, 3, 10), y, [])
+    ridge = ClassRidge(LinearPath(10, 4), [torch.randn(50, 3, 10)], [y], [])
     assert_close(ridge.write(ridge.condense(y)), y, atol=1e-5, rtol=1e-5)
+
+
+def test_a_factor_of_many_classes_has_no_maps():
+    x, y = torch.randn(50, 3, 10), torch.randn(50, 2, 4)
+    ridge = ClassRidge(LinearPath(10, 4), [x], [y], [65, 2])
+    randomise(ridge.start)
+    ridge.weights.normal_()
+    codes = torch.tensor([[64, 0], [3, 0], [0, 1]])
+
+    assert [len(ridge.maps(f)) for f in range(3)] == [1, 0, 2]
+    same = codes * torch.tensor([0, 1])
+    assert torch.equal(forecast(ridge, x[:3], codes), forecast(ridge, x[:3], same))
+    assert not torch.allclose(forecast(ridge, x[:3], 1 - same), forecast(ridge, x[:3], same))

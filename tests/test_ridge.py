@@ -7,7 +7,7 @@ from sklearn.linear_model import Ridge
 from skdive.batches import CHUNK, DeviceWindows, WindowBatches
 from skdive.linear import LinearPath
 from skdive.model import DeepDIVE
-from skdive.ridge import MAX_ROWS, fit_class_ridge, ridge_weights
+from skdive.ridge import MAX_ROWS, _ridge, fit_class_ridge, ridge_weights
 
 LOOKBACK, HORIZON = 8, 3
 PENALTIES = np.logspace(-2, 6, 33)
@@ -25,7 +25,7 @@ def batches_of(series, y_columns=None):
 
 def pooled(batches, sources=slice(None)):
     """Regressors and targets of the ridge: all channels one below the other."""
-    window, _, y = batches.take(torch.arange(len(batches)))
+    window, _, y, _ = batches.take(torch.arange(len(batches)))
     x = window.x.numpy()[:, sources]
     level = x[:, :, -1:]
     return (x - level).reshape(-1, LOOKBACK), (y.numpy() - level).reshape(-1, HORIZON)
@@ -67,6 +67,33 @@ def test_weights_are_those_of_ridge_with_the_penalty_of_generalised_cross_valida
     assert_allclose(ridge_weights(batches, None), expected, rtol=1e-7, atol=1e-9)
 
 
+def outliers(n=400, seed=0):
+    """Two channels that follow one linear recursion, and jump now and then."""
+    jumps = np.random.default_rng(seed + 1).random((n, 2)) < 0.02
+    return noisy_linear(0.1, n, seed) + 30 * jumps
+
+
+def test_robust_weights_are_those_of_a_ridge_with_weights_of_one_over_the_size_of_errors():
+    batches = batches_of(outliers())
+    X, Y = pooled(batches)
+    before, size = _ridge(batches, None, *_ridge(batches, None))
+    errors = Y - X @ before.numpy()[:-1] - before.numpy()[-1]
+    weight = 1 / (np.sqrt(np.square(errors).mean(1)) + 0.05 * size)
+    weight /= weight.mean()
+
+    found = ridge_weights(batches, None, robust=True).numpy()
+    fits = [coefficients(Ridge(alpha=a).fit(X, Y, sample_weight=weight)) for a in PENALTIES]
+    assert min(np.abs(found - fit).max() for fit in fits) < 1e-7
+
+
+def test_robust_weights_are_nearer_to_those_without_outliers():
+    expected = ridge_weights(batches_of(noisy_linear(0.1, 400)), None)
+    plain, robust = (
+        ridge_weights(batches_of(outliers()), None, robust) for robust in (False, True)
+    )
+    assert (robust - expected).norm() < 0.9 * (plain - expected).norm()
+
+
 def test_the_penalty_grows_with_the_noise():
     def norm(case):
         batches = batches_of(noisy_linear(*CASES[case]))
@@ -96,7 +123,7 @@ def test_a_noiseless_linear_continuation_is_recovered():
     train, test = batches_of(series[:300]), batches_of(series[300:])
     path = LinearPath(LOOKBACK, HORIZON).double()
     path.set_weights(ridge_weights(train, None))
-    window, _, y = test.take(torch.arange(len(test)))
+    window, _, y, _ = test.take(torch.arange(len(test)))
 
     with torch.no_grad():
         assert_allclose(path(window), y, atol=0.01)
@@ -125,9 +152,14 @@ def test_batches_and_single_precision_do_not_change_the_weights(monkeypatch):
     assert_allclose(ridge_weights(batches, None), expected)
 
 
-def test_constant_series_give_finite_weights():
-    weights = ridge_weights(batches_of(np.full((50, 2), 3.0)), None)
-    assert_allclose(weights, 0, atol=1e-8)
+@pytest.mark.parametrize("robust", [False, True])
+@pytest.mark.parametrize("slope", [0.0, 1.0])
+def test_series_that_are_forecast_without_error_give_finite_weights(slope, robust):
+    line = 3.0 + slope * np.arange(50.0)
+    weights = ridge_weights(batches_of(np.stack([line, line], axis=1)), None, robust)
+    ahead = slope * np.arange(1, HORIZON + 1)
+    x = slope * np.arange(1 - LOOKBACK, 1)
+    assert_allclose(x @ weights[:-1].numpy() + weights[-1].numpy(), ahead, atol=1e-6)
 
 
 def test_windows_are_sampled_evenly_however_many_there_are():
@@ -180,7 +212,7 @@ class Told(DeepDIVE):
         return self.labels[: len(b)]
 
 
-def fitted(series, labels, shuffle=False):
+def fitted(series, labels, shuffle=False, robust=False):
     """Maps of classes, and the data that they were fitted to and chosen on."""
     parts, half = [], len(series) // 2
     for rows in (slice(0, half), slice(half, None)):
@@ -193,7 +225,7 @@ def fitted(series, labels, shuffle=False):
     module.labels = valid.codes
     start = LinearPath(LOOKBACK, HORIZON).double()
     start.set_weights(ridge_weights(train, None))
-    return fit_class_ridge(module, start, train, valid), train, valid
+    return fit_class_ridge(module, start, train, valid, robust), train, valid
 
 
 @pytest.mark.parametrize("n_unknown", [0, 500])
@@ -201,7 +233,7 @@ def test_maps_are_ridge_regressions_of_what_comes_before_on_the_windows_of_a_cla
     series, labels = switching()
     labels[:n_unknown] = -1
     ridge, train, _ = fitted(series, labels)
-    window, codes, y = train.take(torch.arange(len(train)))
+    window, codes, y, _ = train.take(torch.arange(len(train)))
     features = ridge.read(window).numpy()
     ridge_of_all = ridge.add(0, ridge.read(window), torch.zeros(len(y), dtype=torch.long))
     with torch.no_grad():
@@ -221,7 +253,7 @@ def test_maps_are_ridge_regressions_of_what_comes_before_on_the_windows_of_a_cla
 
 def test_maps_of_classes_forecast_what_depends_on_them():
     ridge, _, valid = fitted(*switching())
-    window, codes, y = valid.take(torch.arange(len(valid)))
+    window, codes, y, _ = valid.take(torch.arange(len(valid)))
     with torch.no_grad():
         error = (y - ridge(window, window, codes)).abs()[:, :, 0].mean()
         without = (y - ridge.start(window)).abs()[:, :, 0].mean()
@@ -233,3 +265,34 @@ def test_maps_of_classes_that_say_nothing_are_zero():
     torch.manual_seed(0)
     ridge, *_ = fitted(*switching(), shuffle=True)
     assert (ridge.maps(1) == 0).all()
+
+
+def test_robust_maps_forecast_better_where_there_are_outliers():
+    series, labels = switching()
+    jumps = 5.0 * (np.random.default_rng(1).random(series.shape) < 0.01)
+    _, _, valid = fitted(series, labels)
+    window, codes, y, _ = valid.take(torch.arange(len(valid)))
+    errors = []
+    for robust in (False, True):
+        ridge, *_ = fitted(series + jumps, labels, robust=robust)
+        assert (ridge.maps(1) != 0).any()
+        with torch.no_grad():
+            errors.append((y - ridge(window, window, codes)).abs()[:, :, 0].mean())
+    assert errors[1] < 0.98 * errors[0]
+
+
+@pytest.mark.parametrize(("quality", "share"), [("worse", 0.75), ("equal", 0.5)])
+def test_the_weight_of_the_second_forecast_is_chosen_on_held_out_windows(
+    monkeypatch, quality, share
+):
+    """Far from one half where the network is far worse."""
+
+    def forecast(self, window, b, fused):
+        last = window.x[:, :, -1:].expand(-1, -1, HORIZON)
+        return last if quality == "equal" else last + 100
+
+    monkeypatch.setattr(Told, "forecast", forecast)
+    rng = np.random.default_rng(0)
+    walk, labels = rng.normal(size=(1000, 2)).cumsum(0), rng.integers(0, 2, 1000)
+    ridge, *_ = fitted(walk, labels)
+    assert ridge.share == share

@@ -312,7 +312,7 @@ def test_latents_are_samples_in_training_and_means_elsewhere(make_module, batch)
 def test_the_terms_are_those_of_the_bound(make_module, batch, likelihood):
     """In evaluation: per value of x and y, per window for the divergences."""
     module = make_module()
-    window, codes, _ = batch
+    window, codes = batch.window, batch.codes
     terms = Objective(likelihood)(module, batch, "joint").terms
     noise = {"laplace": torch.distributions.Laplace, "gaussian": torch.distributions.Normal}
     outputs, heads = module.heads(window, *module.infer(window)), module.conditional
@@ -335,6 +335,26 @@ def test_the_terms_are_those_of_the_bound(make_module, batch, likelihood):
     }
 
     assert_close({name: terms[name] for name in expected}, expected)
+
+
+def test_the_cross_entropy_is_a_mean_over_known_labels(make_module, batch):
+    """However few they are, and also as the mean over the parts of a batch."""
+    module, codes = make_module(), batch.codes
+    batch = batch._replace(labelled=(codes >= 0).float().mean(0))
+    b = module.infer_marginals(batch.window).mean
+    expected = sum(
+        torch.nn.functional.nll_loss(log_posteriors, factor, ignore_index=-1)
+        for log_posteriors, factor in zip(
+            module.marginal.rbf.log_posteriors(b).unbind(1), codes.unbind(1), strict=True
+        )
+    )
+    parts = [
+        batch._replace(window=type(batch.window)(*(v[k] for v in batch.window)), codes=codes[k])
+        for k in (slice(0, 3), slice(3, 6))
+    ]
+    whole, *halves = (Objective()(module, part, "marginal").terms for part in (batch, *parts))
+    assert_close(whole["cross_entropy"], expected)
+    assert_close(sum(half["cross_entropy"] for half in halves) / 2, expected)
 
 
 def test_beta_weighs_the_divergences(make_module, batch):

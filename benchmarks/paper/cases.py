@@ -58,7 +58,10 @@ CASES = {
 GROUPS = {"gait": ["motionsense", "forces", "strides"], "electricity": ["pjm", "total", "clients"]}
 
 MODELS = ("DeepDIVE", "(a)", "(b)", "VAE", "beta-TCVAE")
-SETTINGS = {"D = 1": dict(marginal_dim=1, conditional_dim=16), "defaults": {}}
+SETTINGS = {
+    "D = 1": dict(marginal_dim=1, conditional_dim=16, linear_path=False),
+    "defaults": {},
+}
 APART = ("random_state", "device", "verbose", "callbacks")  # parameters that are no settings
 
 
@@ -100,9 +103,9 @@ def make(model, setting, n_factors):
         case "(b)":
             return DeepDIVEForecaster(**setting | dict(conditional_dim=0))
         case "VAE":
-            return VAEForecaster(latent_dim=size)
+            return VAEForecaster(latent_dim=size, linear_path=whole.linear_path)
         case "beta-TCVAE":
-            return BetaTCVAEForecaster(latent_dim=size)
+            return BetaTCVAEForecaster(latent_dim=size, linear_path=whole.linear_path)
 
 
 def keys_of(name, seeds, max_epochs=None):
