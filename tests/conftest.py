@@ -1,5 +1,8 @@
 """What every test shares."""
 
+import os
+from tempfile import TemporaryDirectory
+
 import pytest
 import torch
 
@@ -8,6 +11,14 @@ from skdive.model import DeepDIVE
 # The models of the tests are too small to gain from threads, and pytest-xdist runs one worker
 # per core.
 torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def compiled_anew():
+    """Have torch compile in a new folder: what another installation left need not fit this one."""
+    with TemporaryDirectory(prefix="skdive-") as folder:
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = folder
+        yield
 
 
 @pytest.fixture(autouse=True)
