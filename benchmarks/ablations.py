@@ -1,8 +1,8 @@
 """What each part of DeepDIVE is worth: fits that differ from the defaults in one thing.
 
-    python benchmarks/ablations.py --data DIR                        # ETTh1 and MotionSense
-    python benchmarks/ablations.py --datasets shipped --seeds 3      # needs no data folder
-    python benchmarks/ablations.py --table                           # no runs; only writes docs
+    python benchmarks/ablations.py --data DIR                    # ETTh1 and MotionSense
+    python benchmarks/ablations.py --datasets MotionSense        # needs no data folder
+    python benchmarks/ablations.py --table                       # no runs; only writes docs
 
 Every fit adds a line to benchmarks/results/ablations.jsonl; what is there is not run again.
 `docs/ablations.rst` says what is compared.
@@ -18,7 +18,7 @@ from time import perf_counter
 import numpy as np
 from ablation_tables import ERRORS, write_table
 from compare import machine
-from data import FORECASTING, LOOKBACK, Task, motionsense, task_parts
+from data import FORECASTING, LOOKBACK, Task, task_parts
 from paper.cases import APART, CASES
 from paper.runs import accuracies
 from records import Records
@@ -32,12 +32,11 @@ RESULTS = ROOT / "benchmarks" / "results" / "ablations.jsonl"
 DOCS = ROOT / "docs" / "ablations"
 
 MOTION = CASES["motionsense"]
-ACTIVITY = dict(factors=MOTION.splits["time"], stride=MOTION.stride)
+ACTIVITY = dict(factors=MOTION.splits["time"], stride=20)
 SIZE = (MOTION.lookback, *MOTION.horizons)
 DATA = {  # task, lookback, horizon
     "ETTh1": (FORECASTING["ETTh1"], LOOKBACK, 24),
-    "MotionSense": (Task(motionsense, MOTION.cuts, **ACTIVITY), *SIZE),
-    "shipped": (  # the shorter recordings of MotionSense that ship with skdive
+    "MotionSense": (  # the shorter recordings, that ship with skdive
         Task(lambda _: load_motionsense(as_frame=True).frame, (0.6, 0.8), **ACTIVITY),
         *SIZE,
     ),
@@ -47,7 +46,7 @@ VARIANTS = {  # parameters, or one of `OTHERWISE`, where they are not the defaul
     "default": {},
     "concatenation": dict(fusion="concat"),
     # twice the epochs, so that each path takes as many steps as by default
-    "turns by epoch": dict(interleaving={"unit": "epoch"}, max_epochs=40, n_iter_no_change=10),
+    "turns by epoch": dict(interleaving={"unit": "epoch"}, max_epochs=200, n_iter_no_change=10),
     "joint training": dict(interleaving={"schedule": ["joint"]}),
     "no linear path": dict(linear_path=False),
     "Gaussian": dict(likelihood="gaussian"),
@@ -153,7 +152,7 @@ def arguments():
     parser.add_argument("--results", type=Path, default=RESULTS, help="file of the runs")
     parser.add_argument("--docs", type=Path, default=DOCS, help="folder of the tables")
     chosen = parser.parse_args()
-    if not chosen.table and chosen.data is None and chosen.datasets != ["shipped"]:
+    if not chosen.table and chosen.data is None and chosen.datasets != ["MotionSense"]:
         parser.error("--data is needed, the folder of the data sets, unless --table is given")
     if chosen.max_epochs is not None and chosen.docs == DOCS:
         parser.error("--max-epochs is for trials: say with --docs where their tables go")

@@ -40,7 +40,7 @@ class VAEForecaster(WindowForecaster):
     beta : float, default=1.0
         Weight of the KL divergence; 1 gives a nat of it the weight of a nat of the forecast, as in
         the evidence lower bound.
-    max_epochs : int, default=20
+    max_epochs : int, default=100
         Passes over the training data, at most.
     lr : float, default=0.002
         Learning rate of AdamW.
@@ -125,7 +125,7 @@ class VAEForecaster(WindowForecaster):
         linear_path: bool = True,
         likelihood: str = "laplace",
         beta: float = 1.0,
-        max_epochs: int = 20,
+        max_epochs: int = 100,
         lr: float = 0.002,
         batch_size: int = 128,
         early_stopping: bool = True,
@@ -225,7 +225,7 @@ class BetaTCVAEForecaster(VAEForecaster):
     beta : float, default=6.0
         Weight of the total correlation; the other two parts have weight 1. 6 is what the authors
         train with on both of their data sets (https://github.com/rtqichen/beta-tcvae).
-    max_epochs : int, default=20
+    max_epochs : int, default=100
         Passes over the training data, at most.
     lr : float, default=0.002
         Learning rate of AdamW.
@@ -301,7 +301,7 @@ class BetaTCVAEForecaster(VAEForecaster):
         linear_path: bool = True,
         likelihood: str = "laplace",
         beta: float = 6.0,
-        max_epochs: int = 20,
+        max_epochs: int = 100,
         lr: float = 0.002,
         batch_size: int = 128,
         early_stopping: bool = True,

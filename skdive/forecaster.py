@@ -45,7 +45,7 @@ class DeepDIVEForecaster(WindowForecaster, BaseDeepDIVE):
         Weight of the KL divergences.
     missing_label : int, str, float or None, default=-1
         The label that means unknown, besides None and NaN.
-    max_epochs : int, default=20
+    max_epochs : int, default=100
         Passes over the training data, at most.
     lr : float, default=0.002
         Learning rate of AdamW.
@@ -140,7 +140,7 @@ class DeepDIVEForecaster(WindowForecaster, BaseDeepDIVE):
         likelihood: str = "laplace",
         beta: float = 0.1,
         missing_label: Any = -1,
-        max_epochs: int = 20,
+        max_epochs: int = 100,
         lr: float = 0.002,
         batch_size: int = 128,
         early_stopping: bool = True,

@@ -125,7 +125,7 @@ def ablation_scores():
 @pytest.mark.slow
 def test_a_command_runs_the_ablations_resumes_them_and_writes_a_table(tmp_path):
     results, docs = tmp_path / "ablations.jsonl", tmp_path / "docs"
-    command = [sys.executable, str(BENCHMARKS / "ablations.py"), "--datasets", "shipped"]
+    command = [sys.executable, str(BENCHMARKS / "ablations.py"), "--datasets", "MotionSense"]
     command += ["--seeds", "1", "--max-epochs", "1", "--results", str(results)]
     command += ["--docs", str(docs), "--variants", "no linear path"]
     command += ["(a): no labels", "joint training"]
@@ -141,7 +141,7 @@ def test_a_command_runs_the_ablations_resumes_them_and_writes_a_table(tmp_path):
     assert len({default[f"test_mae{suffix}"] for suffix in ("", "_alone", "_known")}) == 3
     assert plain["test_mae"] == plain["test_mae_alone"]
     assert not [name for name in unlabelled if "accuracy" in name or "known" in name]
-    assert "4 of 14 fits are done" in (docs / "shipped.txt").read_text()
+    assert "4 of 14 fits are done" in (docs / "MotionSense.txt").read_text()
 
     results.write_text("\n".join([*lines[:-1], lines[-1][:100]]))
     again = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -11,7 +11,7 @@ NHITS               github.com/cchallu/n-hits, nhits_multivariate.py: one of its
                     is halved three times
 TiDE                github.com/google-research/google-research, tide/scripts
 PatchTST            github.com/yuqinie98/PatchTST, PatchTST_supervised/scripts; batches of 32 for
-                    both sizes, as electricity has them, because 20 epochs replace 100
+                    both sizes, as electricity has them
 =================== ============================================================================
 
 `batch` counts windows of all channels, or of one channel where a network sees a channel at a time
@@ -43,21 +43,21 @@ def attention(width, layers, learning_rate, batch):
 def mixer(blocks, dropout, learning_rate):
     """A setting of TSMixer."""
     network = dict(n_block=blocks, dropout=dropout, ff_dim=64)
-    return dict(network, learning_rate=learning_rate, batch=32, rate=CONSTANT, epochs=20)
+    return dict(network, learning_rate=learning_rate, batch=32, rate=CONSTANT, epochs=100)
 
 
 def dense(dropout, learning_rate):
     """A setting of TiDE."""
     network = dict(hidden_size=512, num_encoder_layers=2, num_decoder_layers=2)
     network |= dict(decoder_output_dim=32, temporal_decoder_dim=16, dropout=dropout)
-    return dict(network, learning_rate=learning_rate, batch=512, rate=CONSTANT, epochs=20)
+    return dict(network, learning_rate=learning_rate, batch=512, rate=CONSTANT, epochs=100)
 
 
 def patches(width, feed_forward, heads, dropout):
     """A setting of PatchTST."""
     network = dict(hidden_size=width, linear_hidden_size=feed_forward, n_heads=heads)
     network |= dict(dropout=dropout, fc_dropout=dropout, revin_subtract_last=False)
-    return dict(network, learning_rate=1e-4, batch=32, rate=CONSTANT, epochs=20)
+    return dict(network, learning_rate=1e-4, batch=32, rate=CONSTANT, epochs=100)
 
 
 SETTINGS = {

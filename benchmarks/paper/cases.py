@@ -24,6 +24,7 @@ class Case(NamedTuple):
     labels: list  # of the windows: the factors of all splits, and who a person is
     person: str = ""
     stratum: str = ""  # a label with the same shares in all parts of a split by people
+    max_epochs: int = 50  # the default of skdive would take hours more, and change little
 
 
 DISEASE = {"time": ["disease", "gender"], "people": ["disease", "gender"]}
@@ -37,14 +38,14 @@ CASES = {
         partial(data.motionsense, labels=["activity", "subject", "gender"]),
         lookback=100,  # 2 s
         horizons=(80,),
-        stride=20,
+        stride=40,
         splits={"time": ["activity", "subject"], "people": ["activity", "gender"]},
         cuts=(0.8, 0.9),
         labels=["activity", "subject", "gender"],
         person="subject",
         stratum="gender",
     ),
-    "forces": Case(partial(data.gait_forces, every=2), 100, (80,), 20, **GAITNDD),
+    "forces": Case(partial(data.gait_forces, every=2), 100, (80,), 40, **GAITNDD),
     "strides": Case(data.gait_strides, 20, (16,), 1, **GAITNDD),
     "pjm": Case(data.pjm, splits={"time": CALENDAR}, labels=CALENDAR, **HOURLY),
     "total": Case(data.electricity_total, splits={"time": CALENDAR}, labels=CALENDAR, **HOURLY),
@@ -52,6 +53,7 @@ CASES = {
         data.electricity_clients,
         splits={"time": ["hour", "dayofweek"]},  # there is no November but in training
         labels=["hour", "dayofweek"],
+        max_epochs=100,  # of three steps
         **HOURLY,
     ),
 }
@@ -109,17 +111,21 @@ def make(model, setting, n_factors):
 
 
 def keys_of(name, seeds, max_epochs=None):
-    """The runs of a case, seeds in the outer loop; `max_epochs` is for trials."""
+    """The runs of a case, seeds in the outer loop; `max_epochs` is for trials.
+
+    The defaults are tried at the longest horizon only.
+    """
     case = CASES[name]
     keys = []
     for seed, split, horizon, setting, model in product(
         seeds, case.splits, case.horizons, SETTINGS, MODELS
     ):
+        if setting == "defaults" and horizon < max(case.horizons):
+            continue
         factors = case.splits[split]
         params = make(model, setting, len(factors)).get_params()
         params = {k: v for k, v in params.items() if k not in APART}
-        if max_epochs is not None:
-            params["max_epochs"] = max_epochs
+        params["max_epochs"] = max_epochs or case.max_epochs
         key = dict(data=name, split=split, horizon=horizon, setting=setting, model=model, seed=seed)
         keys.append(
             key | dict(params=params, lookback=case.lookback, stride=case.stride, factors=factors)
