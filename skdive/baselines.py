@@ -31,7 +31,8 @@ class VAEForecaster(WindowForecaster):
     hidden_dim : int, default=128
         Width of the encoder and the decoders; a multiple of 4.
     dropout : float, default=0.1
-        Dropout in the encoder. Unless it is 0, it also hides 30 % of the channels in training.
+        Dropout in the encoder. Unless it is 0, it also hides 30 % of the channels in training, and
+        the level and scale of half of the windows.
     linear_path : bool, default=True
         Whether the forecast sees the window through linear maps as well, as that of
         `DeepDIVEForecaster` does.
@@ -216,7 +217,8 @@ class BetaTCVAEForecaster(VAEForecaster):
     hidden_dim : int, default=128
         Width of the encoder and the decoders; a multiple of 4.
     dropout : float, default=0.1
-        Dropout in the encoder. Unless it is 0, it also hides 30 % of the channels in training.
+        Dropout in the encoder. Unless it is 0, it also hides 30 % of the channels in training, and
+        the level and scale of half of the windows.
     linear_path : bool, default=True
         Whether the forecast sees the window through linear maps as well, as that of
         `DeepDIVEForecaster` does.

@@ -32,7 +32,8 @@ class DeepDIVEForecaster(WindowForecaster, BaseDeepDIVE):
     hidden_dim : int, default=128
         Width of the encoders, the tokens and the decoders; a multiple of 4.
     dropout : float, default=0.1
-        Dropout in the encoders. Unless it is 0, they also hide 30 % of the channels in training.
+        Dropout in the encoders. Unless it is 0, they also hide 30 % of the channels in training,
+        and the level and scale of half of the windows.
     fusion : {"attention", "concat"}, default="attention"
         How latents are joined: cross-attention or, for an ablation, a linear map of all of them.
     linear_path : bool, default=True

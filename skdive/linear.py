@@ -83,17 +83,19 @@ class ClassRidge(nn.Module):
     future_steps: Tensor
     future_channels: Tensor
     weights: Tensor
+    share: Tensor
 
     def __init__(
         self, start: LinearPath, x: Iterable[Tensor], y: Iterable[Tensor], n_classes: list[int]
     ):
         super().__init__()
         self.start = start
-        self.share = 0.5  # of the forecast; the rest is that of the latents
         for name, parts, n_steps in (("", x, MAX_STEPS), ("future_", y, MAX_FUTURE)):
             channels, steps = components(parts)
             self.register_buffer(f"{name}channels", channels[:, :MAX_CHANNELS])
             self.register_buffer(f"{name}steps", steps[:, :n_steps])
+        # Of the forecast; the rest is that of the latents.
+        self.register_buffer("share", self.steps.new_tensor(0.5))
         n_features = self.steps.shape[1] * self.channels.shape[1] + 1
         n_written = self.future_steps.shape[1] * self.future_channels.shape[1]
         # The class of all windows, and those of each factor.

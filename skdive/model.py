@@ -196,8 +196,13 @@ class DeepDIVE(nn.Module):
         """The mean of ``p(x | a, b)``: a window from its latents and nothing else."""
         return self.conditional.reconstruct(self.fuse(b, a)[:, 0])
 
-    def forecast(self, window: NormedWindow, b: Tensor, fused: Tensor) -> Tensor:
-        """The mean of ``p(y | a, b, x)``, where `fused` is the latents' vector for this task."""
+    def forecast(
+        self, window: NormedWindow, b: Tensor, fused: Tensor, codes: Tensor | None = None
+    ) -> Tensor:
+        """The mean of ``p(y | a, b, x)``, where `fused` is the latents' vector for this task.
+
+        What `codes` (batch, factor) does not say, where it is -1, b does.
+        """
         targets = self.targets(window)
         forecast = self.conditional.forecast(fused) * targets.scale.unsqueeze(2)
         if self.conditional.linear is None:
@@ -206,7 +211,10 @@ class DeepDIVE(nn.Module):
         forecast = forecast + self.conditional.linear(targets)
         if self.ridge is None:
             return forecast
-        return forecast.lerp(self.ridge(window, targets, self.classes(b)), self.ridge.share)
+        told = self.classes(b)
+        if codes is not None:
+            told = torch.where(codes >= 0, codes, told)
+        return forecast.lerp(self.ridge(window, targets, told), self.ridge.share)
 
     def targets(self, window: NormedWindow) -> NormedWindow:
         """The channels of a window that are forecast."""
@@ -229,4 +237,4 @@ class DeepDIVE(nn.Module):
     def forward(self, window: NormedWindow, codes: Tensor | None = None) -> Tensor:
         """Forecast from latent means."""
         b, a = self.infer(window, codes)
-        return self.forecast(window, b, self.fuse(b, a)[:, 1])
+        return self.forecast(window, b, self.fuse(b, a)[:, 1], codes)

@@ -35,7 +35,10 @@ class Process:
                 torch.cuda.manual_seed(seed)
 
     def start_together(self, modules: Sequence[nn.Module], seed: int) -> None:
-        """Give equal modules the weights of the main process, and each process its own noise."""
+        """Give modules the weights of the main process, and each process its own noise."""
+
+    def equalise(self, module: nn.Module) -> None:
+        """Give a module, which every process has, the weights of the main process."""
 
     def end_together(self) -> None:
         """Note that all processes end this fit here."""
@@ -72,12 +75,14 @@ class LaunchedProcess(Process):
     in_fit = False  # shared by all fits of this process
 
     def start_together(self, modules: Sequence[nn.Module], seed: int) -> None:
-        weights = {name: self.from_main(w) for name, w in modules[0].state_dict().items()}
         for module in modules:
-            module.load_state_dict(weights)
+            self.equalise(module)
         if self.rank:  # the main process goes on as if it were alone
             self.seed(seed + self.rank)
         LaunchedProcess.in_fit = True
+
+    def equalise(self, module: nn.Module) -> None:
+        module.load_state_dict({name: self.from_main(w) for name, w in module.state_dict().items()})
 
     def end_together(self) -> None:
         LaunchedProcess.in_fit = False

@@ -11,7 +11,7 @@ from skdive.model import DeepDIVE
 
 MAX_ROWS = 1 << 17  # windows times channels, evenly spaced; more would not change the weights
 MAX_COMPONENTS, MAX_WINDOWS = 1 << 12, 1 << 16  # windows that the maps of classes come from
-MAX_HELD_OUT = 1 << 23  # values of futures that their penalties are chosen on
+MAX_HELD_OUT = 1 << 23  # values of futures, or features, that their penalties are chosen on
 PENALTIES = torch.logspace(0, 7, 22, dtype=torch.float64)
 SHARES = (0.0, 0.25, 0.5, 0.75)  # of the forecast; never all of it, as only latents can be told
 MIN_GAIN = 0.01  # by which maps, or a share other than a half, must lower the held-out error
@@ -132,16 +132,16 @@ def fit_class_ridge(
             maps.copy_(chosen[0])
     errors = {s: float(of_latents.lerp(error, s).abs().mean()) for s in SHARES}
     share = min(errors, key=lambda s: errors[s])
-    if errors[share] < (1 - MIN_GAIN) * errors[ridge.share]:
-        ridge.share = share
+    if errors[share] < (1 - MIN_GAIN) * errors[float(ridge.share)]:
+        ridge.share.fill_(share)
     return ridge
 
 
 def _held_out(module: DeepDIVE, ridge: ClassRidge, valid: WindowBatches) -> list[Tensor]:
     """Features and classes of held-out windows; errors of the latents' forecast and the ridge's."""
     found = []
-    n_used = MAX_HELD_OUT // (module.horizon * len(ridge.future_channels))
-    for window, _, y, _ in evenly_spaced(valid, n_used, module.largest):
+    largest = max(module.horizon * len(ridge.future_channels), ridge.maps(0).shape[1])
+    for window, _, y, _ in evenly_spaced(valid, MAX_HELD_OUT // largest, module.largest):
         assert y is not None
         b, a = module.infer(window)
         of_latents = module.forecast(window, b, module.fuse(b, a)[:, 1])

@@ -17,7 +17,6 @@ from torch import Tensor, nn
 
 from skdive.batches import Rows, WindowBatches, chunk_of
 from skdive.interleaving import Interleaving
-from skdive.linear import LinearPath
 from skdive.model import DeepDIVE
 from skdive.objective import Losses, Objective
 from skdive.parallel import Process
@@ -248,14 +247,12 @@ class _Epochs:
         return self.dataset.batches(self.batch_size, self.shuffle, self.process)
 
 
-def start_linear_path(net: InterleavedNet, train: WindowBatches) -> LinearPath | None:
-    """Start the linear path, if there is one, at a ridge regression; returns a copy of it."""
+def start_linear_path(net: InterleavedNet, train: WindowBatches) -> None:
+    """Start the linear path, if there is one, at a ridge regression."""
     average, live = net.module_.conditional.linear, net.live_.conditional.linear
-    if average is None or live is None:
-        return None
-    average.set_weights(ridge_weights(train, net.module_.sources, net.criterion_.robust))
-    live.load_state_dict(average.state_dict())
-    return deepcopy(average)
+    if average is not None and live is not None:
+        average.set_weights(ridge_weights(train, net.module_.sources, net.criterion_.robust))
+        live.load_state_dict(average.state_dict())
 
 
 def fit_net(
@@ -287,17 +284,18 @@ def fit_net(
         net.train_split = None if valid is None else predefined_split(valid)
         try:
             net.initialize()
-            start = start_linear_path(net, train)
+            start_linear_path(net, train)
             process.start_together([net.module_, net.live_], seed)
+            start = deepcopy(net.module_.conditional.linear)
             net.partial_fit(train, None)
+            if net.interrupted_ and process.size > 1:
+                raise KeyboardInterrupt  # the processes may have stopped at different steps
             if valid is not None and start is not None:
-                net.module_.ridge = fit_class_ridge(
-                    net.module_, start, train, valid, net.criterion_.robust
-                )
+                ridge = fit_class_ridge(net.module_, start, train, valid, net.criterion_.robust)
+                process.equalise(ridge)
+                net.module_.ridge = ridge if ridge.share else None
         finally:
             net.watcher_ = net.process_ = net.train_split = None
-    if net.interrupted_ and process.size > 1:
-        raise KeyboardInterrupt  # the processes may have stopped at different steps
     process.end_together()
     del net.live_, net.optimizer_, net.optimizer_marginal_, net.averages_, net.objective_
     return net

@@ -15,6 +15,7 @@ from sklearn.model_selection import GridSearchCV, TimeSeriesSplit
 from skorch.callbacks import Callback
 
 import skdive.objective
+import skdive.training
 from skdive import (
     BetaTCVAEForecaster,
     DeepDIVEEncoder,
@@ -25,6 +26,16 @@ from skdive import (
 from skdive.layers import Gaussian
 
 RANK = int(os.environ.get("RANK", 0))
+
+
+def rounded(*args, fit=skdive.training.fit_class_ridge):
+    """The second forecast; another one in each process, as where sums are rounded otherwise."""
+    ridge = fit(*args)
+    ridge.weights += 1e-3 * RANK
+    return ridge
+
+
+skdive.training.fit_class_ridge = rounded
 
 
 def data(n=700):

@@ -7,6 +7,8 @@ from forecasting.problem import CHUNK
 from forecasting.systems import System
 from skdive import DeepDIVEForecaster, Windows
 
+APART = ("random_state", "device", "verbose", "callbacks")  # parameters that are no settings
+
 # One at a time, from the defaults on: a fit for each further value, per data set.
 TUNED = {
     "dropout": [0.1, 0.3, 0.5],
@@ -23,6 +25,10 @@ class DeepDIVE(System):
 
     def options(self, data):
         return TUNED if self.name == "DeepDIVE-tuned" else {}
+
+    def defaults(self):
+        params = DeepDIVEForecaster().get_params()
+        return {name: value for name, value in params.items() if name not in APART}
 
     def _windows(self, part):
         """Windows and futures of a part, over one series."""

@@ -33,6 +33,9 @@ class Runs:
         """Result of a run, from the records or from running it now."""
         key = dict(purpose=purpose, system=system, data=data, horizon=horizon, seed=seed)
         key["settings"] = settings
+        defaults = make(system, self.threads).defaults()
+        if defaults:
+            key["defaults"] = defaults
         if self.records.missing([key]):
             path = prepare(self.files, data, horizon, self.source)
             found = apart(system, path, settings, seed, self.threads)

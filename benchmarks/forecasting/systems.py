@@ -46,6 +46,10 @@ class System:
         """Values to choose from on validation for a data set: a list for each setting."""
         return {}
 
+    def defaults(self):
+        """Parameters that a release may change, which are recorded as well."""
+        return {}
+
     def fit(self, problem, settings, seed):
         """Learn from the train part, with the valid part to stop and choose by.
 

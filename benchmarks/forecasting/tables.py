@@ -20,6 +20,14 @@ def check_windows(frame):
             raise ValueError(f"the systems saw different windows of {case}: {found.unique()}.")
 
 
+def check_defaults(frame):
+    """Results of a system must be of the same release's defaults."""
+    if "defaults" in frame:
+        for system, found in frame.groupby("system").defaults:
+            if found.dropna().astype(str).nunique() > 1:
+                raise ValueError(f"{system} has runs with different defaults; remove the old ones.")
+
+
 def chosen(frame):
     """The runs with the settings that were best on validation, for each system and data set."""
     frame = frame.assign(settings=[json.dumps(s, sort_keys=True) for s in frame.settings])
@@ -58,20 +66,24 @@ def accuracy(runs):
 
 
 def summary(runs):
-    """Mean ranks, and errors as a share of those of the best ridge, over data sets and horizons."""
+    """Mean ranks, and errors as a share of those of the best ridge, over data sets and horizons.
+
+    Ranks are among the systems that have all of them; the others come last.
+    """
     means = runs.groupby([*CASE, "system"])[["mse", "mae"]].mean()
-    mae = means.mae.unstack("system")
+    errors = {error: means[error].unstack("system") for error in ("mse", "mae")}
+    mae = errors["mae"]
     share = mae.div(mae.filter(like=RIDGE).min(axis=1), axis=0)
-    ranks = {error: means[error].unstack("system").rank(axis=1) for error in ("mse", "mae")}
+    ranks = {e: table.dropna(axis=1).rank(axis=1).mean() for e, table in errors.items()}
     rows = [
         [
             system,
             f"{mae[system].notna().sum()} of {len(mae)}",
-            *(f"{rank[system].mean():.2f}" for rank in ranks.values()),
+            *(f"{rank[system]:.2f}" if system in rank else "" for rank in ranks.values()),
             f"{share[system].mean():.3f}",
             f"{share[system].max():.3f}",
         ]
-        for system in sorted(mae, key=lambda s: ranks["mae"][s].mean())
+        for system in sorted(mae, key=lambda s: ranks["mae"].get(s, np.inf))
     ]
     header = ["system", "cases", "mean rank, MSE", "mean rank, MAE"]
     return list_table([*header, "MAE / best ridge, mean", "MAE / best ridge, worst"], rows)
@@ -120,6 +132,7 @@ def made_with(runs):
 def write_tables(frame, folder):
     """Write the tables for the documentation from a frame of records."""
     check_windows(frame)
+    check_defaults(frame)
     runs = chosen(frame)
     judged = runs[runs.purpose == "accuracy"]
     tables = {
