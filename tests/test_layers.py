@@ -13,6 +13,7 @@ from skdive.layers import (
     GaussianHead,
     RBFLayer,
     WindowDecoder,
+    WindowDropout,
     WindowEncoder,
     norm_windows,
 )
@@ -93,6 +94,16 @@ def test_channel_dropout_leaves_single_channels_and_evaluation_alone():
     assert hide.eval()(several) is several
 
 
+def test_window_dropout_sets_whole_windows_to_zero_in_training():
+    hide, x = WindowDropout(0.3), torch.ones(4000, 3, 5)
+    hidden = hide(x)
+
+    assert (hidden == hidden[:, :1, :1]).all()
+    assert set(hidden.unique().tolist()) == {0.0, 1.0}
+    assert_close((hidden == 0).float().mean().item(), 0.3, atol=0.02, rtol=0)
+    assert hide.eval()(x) is x
+
+
 @pytest.mark.parametrize("n_channels", [1, 2, 16, 17, 40])
 def test_shapes_of_encoder_and_decoder(n_channels):
     window = norm_windows(torch.randn(3, n_channels, 12))
@@ -111,6 +122,15 @@ def test_the_encoder_sees_values_level_and_scale_of_every_channel(changed, chann
     other[:, channel] += 1
 
     assert not torch.equal(encoder(window), encoder(window._replace(**{changed: other})))
+
+
+def test_an_encoder_without_the_place_of_a_window_sees_its_shape():
+    encoder = WindowEncoder(6, 20, width=8, dropout=0.0, hide_place=1.0)
+    window = norm_windows(torch.randn(1, 20, 6))
+    moved = window._replace(level=window.level + 1, scale=window.scale + 1)
+
+    assert torch.equal(encoder(window), encoder(moved))
+    assert not torch.equal(encoder(window), encoder(window._replace(values=window.values + 1)))
 
 
 @pytest.mark.parametrize("build", [WindowEncoder, WindowDecoder], ids=lambda cls: cls.__name__)

@@ -4,6 +4,7 @@ from torch.testing import assert_close
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from skdive.layers import norm_windows
+from skdive.linear import ClassRidge, LinearPath
 from skdive.model import DeepDIVE
 
 
@@ -99,6 +100,20 @@ def test_without_linear_path_the_forecast_is_level_and_scale_times_the_latent_pa
     assert_close(run(module, x).forecast, expected)
     assert not torch.allclose(heads(module, x, b + 1, a).forecast, expected)
     assert not torch.allclose(heads(module, x, b, a + 1).forecast, expected)
+
+
+def test_the_second_forecast_is_of_the_classes_that_b_tells_and_counts_by_its_share(make_module, x):
+    module, window = make_module(), norm_windows(x)
+    of_latents = module(window)
+    start, y = LinearPath(10, 4), torch.randn(6, 2, 4)
+    module.ridge = ridge = ClassRidge(start, [x], [y], module.n_classes)
+    ridge.weights.normal_()
+    ridge.share = 0.25
+    b, _ = infer(module, x)
+    codes = module.marginal.rbf.log_posteriors(b).argmax(2)
+
+    assert (codes > 0).any(0).all()
+    assert_close(module(window), 0.75 * of_latents + 0.25 * ridge(window, window, codes))
 
 
 @pytest.mark.parametrize("fusion", ["attention", "concat"])
@@ -282,6 +297,13 @@ def test_the_linear_path_and_the_scale_are_those_of_the_source(make_module):
     latent = module.conditional.forecast(fused)
 
     assert_close(run(module, x).forecast, direct + window.scale.unsqueeze(2) * latent)
+
+
+@pytest.mark.parametrize(("horizon", "dropout", "p"), [(4, 0.1, 0.5), (4, 0.0, 0.0), (0, 0.1, 0.0)])
+def test_training_hides_the_place_of_windows_that_are_forecast(make_module, horizon, dropout, p):
+    module = make_module(horizon=horizon, dropout=dropout)
+    for path in (module.marginal, module.conditional):
+        assert path.encoder.hide_place.p == p
 
 
 def test_float64(make_module, x):

@@ -3,9 +3,10 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 from sklearn.linear_model import Ridge
+from torch.testing import assert_close
 
 from skdive.batches import CHUNK, DeviceWindows, WindowBatches
-from skdive.linear import LinearPath
+from skdive.linear import LinearPath, components
 from skdive.model import DeepDIVE
 from skdive.ridge import MAX_ROWS, _ridge, fit_class_ridge, ridge_weights
 
@@ -212,17 +213,23 @@ class Told(DeepDIVE):
         return self.labels[: len(b)]
 
 
-def fitted(series, labels, shuffle=False, robust=False):
-    """Maps of classes, and the data that they were fitted to and chosen on."""
+def fitted(series, labels, shuffle="", robust=False):
+    """Maps of classes, and the data that they were fitted to and chosen on.
+
+    Shuffled are all labels, or only those that the network is told.
+    """
     parts, half = [], len(series) // 2
     for rows in (slice(0, half), slice(half, None)):
         batches = batches_of(series[rows])
         known = torch.as_tensor(labels[rows])[LOOKBACK - 1 :][: len(batches)]
-        batches.codes = (known[torch.randperm(len(known))] if shuffle else known).unsqueeze(1)
+        known = known.reshape(len(known), -1)
+        batches.codes = known[torch.randperm(len(known))] if shuffle == "all" else known
         parts.append(batches)
     train, valid = parts
-    module = Told(LOOKBACK, 2, [[0.5, 0.5]], HORIZON, (0, 1), width=16).double().eval()
-    module.labels = valid.codes
+    priors = [[0.5, 0.5]] * valid.codes.shape[1]
+    module = Told(LOOKBACK, 2, priors, HORIZON, (0, 1), width=16).double().eval()
+    told = torch.randperm(len(valid)) if shuffle == "told" else slice(None)
+    module.labels = valid.codes[told]
     start = LinearPath(LOOKBACK, HORIZON).double()
     start.set_weights(ridge_weights(train, None))
     return fit_class_ridge(module, start, train, valid, robust), train, valid
@@ -261,10 +268,46 @@ def test_maps_of_classes_forecast_what_depends_on_them():
     assert error < 0.9 * without < 0.7 * wrong
 
 
-def test_maps_of_classes_that_say_nothing_are_zero():
-    torch.manual_seed(0)
-    ridge, *_ = fitted(*switching(), shuffle=True)
+@pytest.mark.parametrize("shuffle", ["all", "told"])
+def test_maps_of_classes_that_say_nothing_or_cannot_be_told_are_zero(shuffle):
+    ridge, *_ = fitted(*switching(), shuffle=shuffle)
     assert (ridge.maps(1) == 0).all()
+
+
+def test_a_factor_has_maps_if_it_adds_to_those_before():
+    series, labels = switching()
+    mostly = np.arange(len(labels)) % 5 < 3
+    first, second = np.where(mostly, labels, -1), np.where(mostly, -1, labels)
+    ridge, *_ = fitted(series, np.column_stack([first, second, first]))
+    assert [bool(ridge.maps(f).any()) for f in (1, 2, 3)] == [True, True, False]
+
+
+@pytest.mark.parametrize("at_most", [None, 50])
+def test_principal_components_are_those_of_all_windows_or_evenly_spaced_ones(monkeypatch, at_most):
+    if at_most:
+        monkeypatch.setattr("skdive.ridge.MAX_COMPONENTS", at_most)
+    ridge, train, _ = fitted(*switching())
+    n, n_used = len(train), at_most or len(train)
+    window, _, y, _ = train.take(torch.arange(n_used) * (n - 1) // (n_used - 1))
+    level = window.level.unsqueeze(2)
+    found = [ridge.channels, ridge.steps, ridge.future_channels, ridge.future_steps]
+    for axes, expected in zip(
+        found, components([window.x - level]) + components([y - level]), strict=True
+    ):
+        assert_close((axes.T @ expected).abs(), torch.eye(len(axes)).double())
+
+
+def test_the_values_that_penalties_are_chosen_on_are_bounded(monkeypatch):
+    monkeypatch.setattr("skdive.ridge.MAX_HELD_OUT", 3000)
+    infer, seen = Told.infer, []
+
+    def watched(self, window, *codes):
+        seen.append(len(window.x))
+        return infer(self, window, *codes)
+
+    monkeypatch.setattr(Told, "infer", watched)
+    fitted(*switching())
+    assert 0 < HORIZON * 2 * sum(seen) <= 3000
 
 
 def test_robust_maps_forecast_better_where_there_are_outliers():

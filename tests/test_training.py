@@ -1,5 +1,6 @@
 import io
 import pickle
+from inspect import signature
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -14,6 +15,7 @@ from skdive import DeepDIVEEncoder, DeepDIVEForecaster, Interleaving
 from skdive.batches import CHUNK, Batch
 from skdive.layers import Gaussian, WindowEncoder, norm_windows
 from skdive.objective import Objective
+from skdive.ridge import fit_class_ridge, ridge_weights
 
 MARGINAL = ("cross_entropy", "kl_marginal")
 CONDITIONAL = ("reconstruction", "forecast", "kl_conditional")
@@ -517,6 +519,22 @@ def test_training_starts_from_the_ridge(data):
 
     assert_allclose(model.predict(X), ridge.predict(X), rtol=1e-6)
     assert np.square(model.predict(X) - y).sum() < 0.7 * np.square(repeated - y).sum()
+
+
+@pytest.mark.parametrize(("likelihood", "robust"), [("laplace", True), ("gaussian", False)])
+@pytest.mark.parametrize("regression", [ridge_weights, fit_class_ridge])
+def test_regressions_are_robust_if_the_likelihood_is(
+    data, monkeypatch, regression, likelihood, robust
+):
+    seen = []
+
+    def watched(*args, **kwargs):
+        seen.append(signature(regression).bind(*args, **kwargs).arguments["robust"])
+        return regression(*args, **kwargs)
+
+    monkeypatch.setattr(f"skdive.training.{regression.__name__}", watched)
+    fit(data, likelihood=likelihood, max_epochs=1)
+    assert seen == [robust]
 
 
 def test_training_lowers_the_losses(data):
