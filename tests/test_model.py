@@ -102,18 +102,27 @@ def test_without_linear_path_the_forecast_is_level_and_scale_times_the_latent_pa
     assert not torch.allclose(heads(module, x, b, a + 1).forecast, expected)
 
 
-def test_the_second_forecast_is_of_the_classes_that_b_tells_and_counts_by_its_share(make_module, x):
+@pytest.mark.parametrize("told", [-1, 2])
+def test_the_second_forecast_is_of_classes_told_or_inferred_and_counts_by_its_share(
+    make_module, x, told
+):
+    """Also where b could not tell the class, since prototypes are alike."""
     module, window = make_module(), norm_windows(x)
-    of_latents = module(window)
+    if told == 2:
+        fill(0, module.marginal.rbf)
+    known = torch.tensor([[told, -1]]).expand(6, 2)
+    of_latents = module(window, known)
     start, y = LinearPath(10, 4), torch.randn(6, 2, 4)
     module.ridge = ridge = ClassRidge(start, [x], [y], module.n_classes)
     ridge.weights.normal_()
-    ridge.share = 0.25
+    ridge.share.fill_(0.25)
     b, _ = infer(module, x)
     codes = module.marginal.rbf.log_posteriors(b).argmax(2)
+    assert (codes > 0).any(0).all() or told == 2
+    codes = torch.where(known >= 0, known, codes)
 
-    assert (codes > 0).any(0).all()
-    assert_close(module(window), 0.75 * of_latents + 0.25 * ridge(window, window, codes))
+    expected = 0.75 * of_latents + 0.25 * ridge(window, window, codes)
+    assert_close(module(window, known), expected)
 
 
 @pytest.mark.parametrize("fusion", ["attention", "concat"])
