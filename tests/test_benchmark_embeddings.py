@@ -130,7 +130,7 @@ def test_a_table_shows_means_over_folds_and_marks_who_is_ahead(benchmark, tmp_pa
         | (dict(prototypes=0.6) if key["system"] == "DeepDIVE" else {})
         for key in keys
     ]
-    benchmark.tables.write_tables(pd.DataFrame(rows), tmp_path)
+    benchmark.tables.write_tables(pd.DataFrame(rows), keys, tmp_path)
     text = (tmp_path / "strides.txt").read_text()
     assert "**0.720 ± 0.016**" in text
     assert "**0.420 ± 0.016**" in text
@@ -139,7 +139,7 @@ def test_a_table_shows_means_over_folds_and_marks_who_is_ahead(benchmark, tmp_pa
     assert "0.600 ± 0.000" in text
     rows[0]["checksum"] = "b"
     with pytest.raises(ValueError, match="different windows or labels"):
-        benchmark.tables.write_tables(pd.DataFrame(rows), tmp_path)
+        benchmark.tables.write_tables(pd.DataFrame(rows), keys, tmp_path)
 
 
 @pytest.mark.slow

@@ -54,7 +54,7 @@ def main():
         from embeddings.tables import write_tables
 
         keys = keys_of(SYSTEMS, DATA, options.shares, options.seeds, options.folds)
-        write_tables(records.frame(keys), options.docs)
+        write_tables(records.frame(keys), keys, options.docs)
         return
     from embeddings.problem import prepare
 

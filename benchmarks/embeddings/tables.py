@@ -109,13 +109,17 @@ def counts(frame):
     )
 
 
-def write_tables(frame, folder):
-    """Write the tables for the documentation from a frame of records."""
-    check_windows(frame)
+def write_tables(frame, keys, folder):
+    """Write the tables for the documentation from a frame of the records of some keys."""
     folder.mkdir(parents=True, exist_ok=True)
-    for data, runs in frame.groupby("data"):
-        lines = [counts(runs), "", *accuracy(runs), ""]
-        lines += ["Paired differences and 95 % intervals:", "", *gains(runs), ""]
-        lines += ["DeepDIVE's own classifier, and seconds to encode with all labels:", ""]
-        lines += [*details(runs), "", made_with(runs)]
+    for data in dict.fromkeys(key["data"] for key in keys):
+        n_keys = sum(key["data"] == data for key in keys)
+        runs = frame[frame["data"] == data] if len(frame) else frame
+        lines = [f"{len(runs)} of {n_keys} runs are done.", ""]
+        if len(runs):
+            check_windows(runs)
+            lines += [counts(runs), "", *accuracy(runs), ""]
+            lines += ["Paired differences and 95 % intervals:", "", *gains(runs), ""]
+            lines += ["DeepDIVE's own classifier, and seconds to encode with all labels:", ""]
+            lines += [*details(runs), "", made_with(runs)]
         (folder / f"{data}.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
