@@ -12,9 +12,10 @@ from skdive.model import DeepDIVE
 MAX_ROWS = 1 << 17  # windows times channels, evenly spaced; more would not change the weights
 MAX_COMPONENTS, MAX_WINDOWS = 1 << 12, 1 << 16  # windows that the maps of classes come from
 MAX_HELD_OUT = 1 << 23  # values of futures, or features, that their penalties are chosen on
-PENALTIES = torch.logspace(0, 7, 22, dtype=torch.float64)
-SHARES = (0.0, 0.25, 0.5, 0.75)  # of the forecast; never all of it, as only latents can be told
-MIN_GAIN = 0.01  # by which maps, or a share other than a half, must lower the held-out error
+PENALTIES = torch.logspace(0, 7, 15, dtype=torch.float64)
+BLOCKS = 4  # of the training time, on each of which maps are tried that have not seen it
+SHARES = (0.0, 0.25, 0.5)  # of the forecast
+MIN_GAIN = 0.02  # by which a share other than a half must lower the held-out error
 
 
 def ridge_weights(data: WindowBatches, sources: Tensor | None, robust: bool = False) -> Tensor:
@@ -102,10 +103,12 @@ def fit_class_ridge(
     """A second forecast, whose mean with that of the latents has a small held-out error.
 
     One factor after the other, what is left of the futures is regressed on the windows of each
-    class. The penalty that all classes of a factor share, up to infinity, is the one of the
-    smallest mean absolute error on `valid`, where the network has to tell the classes. The mean
-    is a weighted one only if that is clearly better there. If `robust`, windows weigh one over the
-    size of their errors.
+    class. All classes of a factor share a penalty, which has to pass twice. Blocked
+    cross-validation over the training time admits those whose maps are of use, by more than a
+    standard error, at times that they have not seen: a season that lasts is easily taken for a
+    rule. Of these, the one with the smallest mean absolute error of both forecasts on `valid`,
+    where the network has to tell the classes, is taken, if there is a gain. If `robust`, windows
+    weigh one over the size of their errors.
     """
     x = (w.x - w.level.unsqueeze(2) for w, *_ in evenly_spaced(train, MAX_COMPONENTS))
     y = (
@@ -115,12 +118,11 @@ def fit_class_ridge(
     )
     ridge = ClassRidge(start, x, y, module.n_classes)
     features, codes, of_latents, error = _held_out(module, ridge, valid)
-    best = (of_latents + error).abs().mean()
     for factor in (f for f, size in enumerate(ridge.sizes) if size):
         size = float(error.square().mean().sqrt()) if robust else None
-        values, vectors, products = _regressions(module, ridge, train, factor, size)
-        maps, chosen, least = ridge.maps(factor), None, (1 - MIN_GAIN) * best
-        for penalty in PENALTIES:
+        risks, values, vectors, products = _regressions(module, ridge, train, factor, size)
+        maps, chosen, least = ridge.maps(factor), None, (of_latents + error).abs().mean()
+        for penalty in PENALTIES[risks < 1]:
             maps.copy_(vectors @ (products / (values + penalty).unsqueeze(2)))
             added = ridge.write(ridge.add(factor, features, codes[:, factor]))
             found = (of_latents + error - added).abs().mean()
@@ -128,7 +130,7 @@ def fit_class_ridge(
                 least, chosen = found, (maps.clone(), added)
         maps.zero_()
         if chosen is not None:
-            best, error = least, error - chosen[1]
+            error = error - chosen[1]
             maps.copy_(chosen[0])
     errors = {s: float(of_latents.lerp(error, s).abs().mean()) for s in SHARES}
     share = min(errors, key=lambda s: errors[s])
@@ -153,24 +155,61 @@ def _held_out(module: DeepDIVE, ridge: ClassRidge, valid: WindowBatches) -> list
 
 def _regressions(
     module: DeepDIVE, ridge: ClassRidge, train: WindowBatches, factor: int, size: float | None
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Normal equations of the classes of a factor, in the coordinates of their eigenvectors."""
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Risks of the penalties, and the normal equations of the classes of a factor.
+
+    The equations are in the coordinates of their eigenvectors: values (class, feature), vectors
+    (class, feature, feature) and products (class, feature, component).
+    """
     n, dim, n_written = ridge.maps(factor).shape
-    gram = torch.zeros(n, dim, dim, dtype=torch.float64)
-    products = torch.zeros(n, dim, n_written, dtype=torch.float64)
+    gram = ridge.weights.new_zeros(BLOCKS, n, dim, dim, device="cpu")
+    products = gram.new_zeros(BLOCKS, n, dim, n_written, dtype=torch.float64)
+    squares = products.new_zeros(BLOCKS, n)
+    n_used, n_seen = min(len(train), MAX_WINDOWS), 0
     for window, codes, y, _ in evenly_spaced(train, MAX_WINDOWS):
         features = ridge.read(window)
         left = y - ridge(window, module.targets(window), codes)
-        weighted = features if size is None else features * _weights(left.flatten(1), size)
-        left = ridge.condense(left)
+        weights = features.new_ones(1) if size is None else _weights(left.flatten(1), size)
+        weighted, left = weights * features, ridge.condense(left)
         column = with_all(codes)[:, factor]
-        for k in column.unique().tolist():
-            if 0 <= k < n:
-                rows = column == k
-                gram[k] += (weighted[rows].T @ features[rows]).cpu().double()
-                products[k] += (weighted[rows].T @ left[rows]).cpu().double()
-    values = gram.new_empty(n, dim)
-    for k in range(n):  # in place, which saves memory
-        values[k], gram[k] = torch.linalg.eigh(gram[k])
-        products[k] = gram[k].T @ products[k]
-    return values.clamp(min=0), gram, products
+        block = BLOCKS * (n_seen + torch.arange(len(left), device=left.device)) // n_used
+        n_seen += len(left)
+        for b, k in torch.stack([block, column], 1)[column >= 0].unique(dim=0).tolist():
+            rows = (block == b) & (column == k)
+            gram[b, k] += (weighted[rows].T @ features[rows]).cpu()
+            products[b, k] += (weighted[rows].T @ left[rows]).cpu()
+            squares[b, k] += (weights * left.square())[rows].sum().cpu()
+    values, vectors, total = gram.new_empty(n, dim), gram[0], products.sum(0)
+    errors = products.new_zeros(BLOCKS, len(PENALTIES))
+    for k in range(n):
+        errors += _errors_of_blocks(gram[:, k].double(), products[:, k])
+        values[k], vectors[k] = torch.linalg.eigh(gram[:, k].sum(0).double())  # in place
+        total[k] = vectors[k].T.double() @ total[k]
+    tiny = torch.finfo(torch.float32).tiny
+    without = squares.sum(1, keepdim=True) + tiny
+    ratios = (errors + without) / without  # (block, penalty)
+    risks = ratios.mean(0) + ratios.std(0) / BLOCKS**0.5
+    return risks, values.clamp(min=0), vectors, total.to(vectors)
+
+
+def _errors_of_blocks(gram: Tensor, products: Tensor) -> Tensor:
+    """What maps of a class change in the squared error of blocks they have not seen.
+
+    Parameters
+    ----------
+    gram : Tensor of shape (block, feature, feature)
+    products : Tensor of shape (block, feature, component)
+
+    Returns
+    -------
+    errors : Tensor of shape (block, penalty)
+    """
+    errors = products.new_empty(BLOCKS, len(PENALTIES))
+    for b, (own_gram, own_products) in enumerate(zip(gram, products, strict=True)):
+        values, vectors = torch.linalg.eigh(gram.sum(0) - own_gram)
+        seen = vectors.T @ (products.sum(0) - own_products)
+        own_gram, own_products = vectors.T @ own_gram @ vectors, vectors.T @ own_products
+        for i, penalty in enumerate(PENALTIES):
+            maps = seen / (values.clamp(min=0) + penalty).unsqueeze(1)
+            errors[b, i] = (maps * (own_gram @ maps - 2 * own_products)).sum()
+    return errors
