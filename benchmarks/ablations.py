@@ -21,7 +21,7 @@ from compare import machine
 from data import FORECASTING, LOOKBACK, Task, task_parts
 from paper.cases import APART, CASES
 from paper.runs import accuracies
-from records import Records
+from records import Records, arguments
 
 from skdive import DeepDIVEForecaster, Interleaving
 from skdive.datasets import load_motionsense
@@ -138,30 +138,12 @@ def run(key, folder):
     }
 
 
-def arguments():
-    """What the command line asks for."""
-    style = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=style)
-    parser.add_argument("--data", type=Path, help="folder of the data, see benchmarks/data.py")
-    parser.add_argument("--datasets", nargs="+", choices=DATA, default=["ETTh1", "MotionSense"])
-    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
-    parser.add_argument("--seeds", type=int, default=5, help="number of seeds (default: 5)")
-    parser.add_argument("--jobs", type=int, default=1, help="runs at a time (default: 1)")
-    parser.add_argument("--max-epochs", type=int, help="for a trial: epochs at most")
-    parser.add_argument("--table", action="store_true", help="only write the tables")
-    parser.add_argument("--results", type=Path, default=RESULTS, help="file of the runs")
-    parser.add_argument("--docs", type=Path, default=DOCS, help="folder of the tables")
-    chosen = parser.parse_args()
-    if not chosen.table and chosen.data is None and chosen.datasets != ["MotionSense"]:
-        parser.error("--data is needed, the folder of the data sets, unless --table is given")
-    if chosen.max_epochs is not None and chosen.docs == DOCS:
-        parser.error("--max-epochs is for trials: say with --docs where their tables go")
-    return chosen
-
-
 def main():
     """Run what is missing, and write the tables."""
-    chosen = arguments()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--datasets", nargs="+", choices=DATA, default=["ETTh1", "MotionSense"])
+    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
+    chosen = arguments(parser, 5, RESULTS, DOCS, lambda chosen: chosen.datasets != ["MotionSense"])
     records = Records(chosen.results)
     for name in chosen.datasets:
         seeds = range(chosen.seeds)

@@ -4,6 +4,7 @@ A run is named by its key, a dict of all its settings. Its result goes into a fi
 soon as it is there, and what is in the file is not run again.
 """
 
+import argparse
 import json
 import os
 from pathlib import Path
@@ -13,6 +14,37 @@ import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed, parallel_config
 from scipy.stats import t as student
+
+
+def arguments(parser, seeds, results, docs, needs_data=lambda chosen: True):
+    """What the command line asks for: the options of all benchmarks whose runs are recorded.
+
+    Parameters
+    ----------
+    parser : argparse.ArgumentParser
+        With the options that only this benchmark has.
+    seeds : int
+        How many there are by default.
+    results, docs : Path
+        The file of the runs and the folder of the tables, by default.
+    needs_data : callable
+        Whether what was chosen is not data that ships with skdive.
+    """
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--data", type=Path, help="folder of the data, see benchmarks/data.py")
+    about = f"number of seeds (default: {seeds})"
+    parser.add_argument("--seeds", type=int, default=seeds, help=about)
+    parser.add_argument("--jobs", type=int, default=1, help="runs at a time (default: 1)")
+    parser.add_argument("--max-epochs", type=int, help="for a trial: epochs at most")
+    parser.add_argument("--table", action="store_true", help="only write the tables")
+    parser.add_argument("--results", type=Path, default=results, help="file of the runs")
+    parser.add_argument("--docs", type=Path, default=docs, help="folder of the tables")
+    chosen = parser.parse_args()
+    if not chosen.table and chosen.data is None and needs_data(chosen):
+        parser.error("--data is needed, the folder of the data sets, unless --table is given")
+    if chosen.max_epochs is not None and chosen.docs == docs:
+        parser.error("--max-epochs is for trials: say with --docs where their tables go")
+    return chosen
 
 
 class Records:

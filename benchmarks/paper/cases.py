@@ -45,9 +45,14 @@ CASES = {
         person="subject",
         stratum="gender",
     ),
-    "forces": Case(partial(data.gait_forces, every=2), 100, (80,), 40, **GAITNDD),
+    "forces": Case(partial(data.gait_forces, every=2), 100, (80,), 80, **GAITNDD),
     "strides": Case(data.gait_strides, 20, (16,), 1, **GAITNDD),
-    "pjm": Case(data.pjm, splits={"time": CALENDAR}, labels=CALENDAR, **HOURLY),
+    "pjm": Case(
+        data.pjm,
+        splits={"time": CALENDAR},
+        labels=CALENDAR,
+        **HOURLY | dict(stride=5),  # of all hours in turn
+    ),
     "total": Case(data.electricity_total, splits={"time": CALENDAR}, labels=CALENDAR, **HOURLY),
     "clients": Case(
         data.electricity_clients,

@@ -21,37 +21,16 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 from paper.cases import CASES, GROUPS, keys_of  # noqa: E402
 from paper.runs import run  # noqa: E402
 from paper.tables import write_tables  # noqa: E402
-from records import Records  # noqa: E402
-
-
-def arguments():
-    """What the command line asks for."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    choices = ["all", *GROUPS, *CASES]
-    parser.add_argument(
-        "names", nargs="+", choices=choices, metavar="name", help=", ".join(choices)
-    )
-    parser.add_argument("--data", type=Path, help="folder of the data, see benchmarks/data.py")
-    parser.add_argument("--seeds", type=int, default=10, help="number of seeds (default: 10)")
-    parser.add_argument("--horizons", type=int, nargs="+", help="run these only (default: all)")
-    parser.add_argument("--jobs", type=int, default=1, help="runs at a time (default: 1)")
-    parser.add_argument("--max-epochs", type=int, help="for a trial: epochs at most")
-    parser.add_argument("--table", action="store_true", help="only write the tables")
-    parser.add_argument("--results", type=Path, default=RESULTS, help="file of the runs")
-    parser.add_argument("--docs", type=Path, default=DOCS, help="folder of the tables")
-    chosen = parser.parse_args()
-    if not chosen.table and chosen.data is None:
-        parser.error("--data is needed, the folder of the data sets, unless --table is given")
-    if chosen.max_epochs is not None and chosen.docs == DOCS:
-        parser.error("--max-epochs is for trials: say with --docs where their tables go")
-    return chosen
+from records import Records, arguments  # noqa: E402
 
 
 def main():
     """Run what is missing, and write the tables."""
-    chosen = arguments()
+    parser = argparse.ArgumentParser(description=__doc__)
+    names = ["all", *GROUPS, *CASES]
+    parser.add_argument("names", nargs="+", choices=names, metavar="name", help=", ".join(names))
+    parser.add_argument("--horizons", type=int, nargs="+", help="run these only (default: all)")
+    chosen = arguments(parser, 10, RESULTS, DOCS)
     groups = GROUPS | {"all": list(CASES)}
     names = list(dict.fromkeys(n for name in chosen.names for n in groups.get(name, [name])))
     records = Records(chosen.results)
