@@ -152,7 +152,7 @@ def difference(ours, theirs, level=0.95):
 
 def list_table(header, rows):
     """Lines of a table in reStructuredText."""
-    lines = [".. list-table::", "   :header-rows: 1", ""]
+    lines = [".. list-table::", "   :header-rows: 1", "   :class: scores", ""]
     for cells in [header, *rows]:
         lines += [f"   {'*' if i == 0 else ' '} - {cell}".rstrip() for i, cell in enumerate(cells)]
     return lines

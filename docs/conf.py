@@ -45,9 +45,7 @@ html_static_path = ["_static"]
 html_css_files = ["skdive.css"]
 html_show_sourcelink = False
 html_copy_source = False
-html_sidebars = {
-    page: [] for page in ("index", "how_it_works", "data", "metrics", "scale", "benchmarks", "api")
-}
+html_sidebars = {"**": []}
 html_theme_options = {
     "logo": {"text": "skdive"},
     "navbar_align": "left",
