@@ -30,7 +30,8 @@ class Case(NamedTuple):
 DISEASE = {"time": ["disease", "gender"], "people": ["disease", "gender"]}
 GAITNDD = dict(splits=DISEASE, cuts=(0.8, 0.9), labels=["disease", "gender", "series"])
 GAITNDD |= dict(person="series", stratum="disease")
-HOURLY = dict(lookback=168, horizons=(24, 12, 6, 3), stride=1, cuts=(0.6, 0.8))
+HOURLY = dict(lookback=168, horizons=(24, 12, 6, 3), cuts=(0.6, 0.8))
+SPARSE = HOURLY | dict(stride=5)  # of all hours in turn
 CALENDAR = ["hour", "month", "dayofweek"]
 
 CASES = {
@@ -38,7 +39,7 @@ CASES = {
         partial(data.motionsense, labels=["activity", "subject", "gender"]),
         lookback=100,  # 2 s
         horizons=(80,),
-        stride=40,
+        stride=80,
         splits={"time": ["activity", "subject"], "people": ["activity", "gender"]},
         cuts=(0.8, 0.9),
         labels=["activity", "subject", "gender"],
@@ -47,17 +48,13 @@ CASES = {
     ),
     "forces": Case(partial(data.gait_forces, every=2), 100, (80,), 80, **GAITNDD),
     "strides": Case(data.gait_strides, 20, (16,), 1, **GAITNDD),
-    "pjm": Case(
-        data.pjm,
-        splits={"time": CALENDAR},
-        labels=CALENDAR,
-        **HOURLY | dict(stride=5),  # of all hours in turn
-    ),
-    "total": Case(data.electricity_total, splits={"time": CALENDAR}, labels=CALENDAR, **HOURLY),
+    "pjm": Case(data.pjm, splits={"time": CALENDAR}, labels=CALENDAR, **SPARSE),
+    "total": Case(data.electricity_total, splits={"time": CALENDAR}, labels=CALENDAR, **SPARSE),
     "clients": Case(
         data.electricity_clients,
         splits={"time": ["hour", "dayofweek"]},  # there is no November but in training
         labels=["hour", "dayofweek"],
+        stride=1,
         max_epochs=100,  # of three steps
         **HOURLY,
     ),
