@@ -163,8 +163,7 @@ def _regressions(
     """
     n, dim, n_written = ridge.maps(factor).shape
     gram = ridge.weights.new_zeros(BLOCKS, n, dim, dim, device="cpu")
-    products = gram.new_zeros(BLOCKS, n, dim, n_written, dtype=torch.float64)
-    squares = products.new_zeros(BLOCKS, n)
+    products, squares = gram.new_zeros(BLOCKS, n, dim, n_written), gram.new_zeros(BLOCKS, n)
     n_used, n_seen = min(len(train), MAX_WINDOWS), 0
     for window, codes, y, _ in evenly_spaced(train, MAX_WINDOWS):
         features = ridge.read(window)
@@ -180,16 +179,16 @@ def _regressions(
             products[b, k] += (weighted[rows].T @ left[rows]).cpu()
             squares[b, k] += (weights * left.square())[rows].sum().cpu()
     values, vectors, total = gram.new_empty(n, dim), gram[0], products.sum(0)
-    errors = products.new_zeros(BLOCKS, len(PENALTIES))
+    errors = torch.zeros(BLOCKS, len(PENALTIES), dtype=torch.float64)
     for k in range(n):
-        errors += _errors_of_blocks(gram[:, k].double(), products[:, k])
+        errors += _errors_of_blocks(gram[:, k].double(), products[:, k].double())
         values[k], vectors[k] = torch.linalg.eigh(gram[:, k].sum(0).double())  # in place
-        total[k] = vectors[k].T.double() @ total[k]
+        total[k] = vectors[k].T @ total[k]
     tiny = torch.finfo(torch.float32).tiny
     without = squares.sum(1, keepdim=True) + tiny
     ratios = (errors + without) / without  # (block, penalty)
     risks = ratios.mean(0) + ratios.std(0) / BLOCKS**0.5
-    return risks, values.clamp(min=0), vectors, total.to(vectors)
+    return risks, values.clamp(min=0), vectors, total
 
 
 def _errors_of_blocks(gram: Tensor, products: Tensor) -> Tensor:
