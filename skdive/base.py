@@ -15,6 +15,7 @@ from skdive.batches import (
     continued_channels,
     newest_tail,
     offset_of,
+    progress_of,
     standardise,
 )
 from skdive.checks import can_autocast, can_compile, resolve_device
@@ -94,6 +95,8 @@ class BaseWindowModel(CallbackSupportMixin, LatentModel):
             sources = continued_channels(x[train], y[train])
 
         data = self._batches(x[train], None if y is None else y[train], codes[train])
+        progress = progress_of(positions[train], x.series_of()[train])
+        data.progress = torch.from_numpy(progress).to(self._device)
         valid_data = None
         if held_out is not None:
             labels = self._labels(held_out[2], len(held_out[0]))

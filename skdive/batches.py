@@ -218,6 +218,12 @@ class WindowBatches(torch.utils.data.Dataset):
     codes : Tensor of int64, shape (n, F)
     y_columns : Tensor of int64 or None
         The channels of `y` that are targets; None for all.
+
+    Attributes
+    ----------
+    progress : Tensor of shape (n,)
+        Share of the windows of its series that come before each window, below 1. As if all were of
+        one series and in order, unless it is set.
     """
 
     def __init__(
@@ -228,6 +234,7 @@ class WindowBatches(torch.utils.data.Dataset):
         y_columns: Tensor | None = None,
     ):
         self.x, self.y, self.codes, self.y_columns = x, y, codes, y_columns
+        self.progress = torch.arange(len(x), device=codes.device) / len(x)
         share = (codes >= 0).float().mean(0)
         self.labelled = torch.where(share > 0, share, 1.0)
 
@@ -332,6 +339,15 @@ def continued_channels(x: Windows, y: Windows) -> tuple[int, ...]:
     last, first = (v - v.mean(0, dtype=np.float64) for v in (last, first))
     norm = np.sqrt(np.square(last).sum(0))
     return tuple(int(c) for c in np.abs(first.T @ last / np.where(norm > 0, norm, 1)).argmax(1))
+
+
+def progress_of(positions: np.ndarray, series: np.ndarray) -> np.ndarray:
+    """Share of the windows of its series that come before each window, from positions in time."""
+    order = np.lexsort((positions, series))
+    _, firsts, counts = np.unique(series[order], return_index=True, return_counts=True)
+    progress = np.empty(len(order), dtype=np.float32)
+    progress[order] = (np.arange(len(order)) - firsts.repeat(counts)) / counts.repeat(counts)
+    return progress
 
 
 def newest_tail(

@@ -1,6 +1,6 @@
 """Ridge regressions in closed form: where the linear path starts, and the maps of classes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ MAX_ROWS = 1 << 17  # windows times channels, evenly spaced; more would not chan
 MAX_COMPONENTS, MAX_WINDOWS = 1 << 12, 1 << 16  # windows that the maps of classes come from
 MAX_HELD_OUT = 1 << 23  # values of futures, or features, that their penalties are chosen on
 PENALTIES = torch.logspace(0, 7, 15, dtype=torch.float64)
-BLOCKS = 4  # of the training time, on each of which maps are tried that have not seen it
+BLOCKS = 4  # of the time of each series, on each of which maps are tried that have not seen it
 SHARES = (0.0, 0.25, 0.5)  # of the forecast
 MIN_GAIN = 0.02  # by which a share other than a half must lower the held-out error
 
@@ -85,11 +85,16 @@ def _weights(errors: Tensor, size: float) -> Tensor:
 
 def evenly_spaced(data: WindowBatches, at_most: int, largest: int = 0) -> Iterator[Batch]:
     """Windows of a data set at equal distances, in batches for tensors of at most that size."""
+    return map(data.take, rows_of(data, at_most, largest))
+
+
+def rows_of(data: WindowBatches, at_most: int, largest: int = 0) -> Iterable[Tensor]:
+    """The rows of such windows, batch by batch."""
     assert data.y is not None
     largest = max(largest, data.y.length * data.y.n_channels)
     n_used = max(1, min(len(data), at_most))
     index = torch.arange(n_used, device=data.x.device) * (len(data) - 1) // max(1, n_used - 1)
-    return map(data.take, index.split(chunk_of(data.x, largest)))
+    return index.split(chunk_of(data.x, largest))
 
 
 @torch.no_grad()
@@ -104,11 +109,11 @@ def fit_class_ridge(
 
     One factor after the other, what is left of the futures is regressed on the windows of each
     class. All classes of a factor share a penalty, which has to pass twice. Blocked
-    cross-validation over the training time admits those whose maps are of use, by more than a
-    standard error, at times that they have not seen: a season that lasts is easily taken for a
-    rule. Of these, the one with the smallest mean absolute error of both forecasts on `valid`,
-    where the network has to tell the classes, is taken, if there is a gain. If `robust`, windows
-    weigh one over the size of their errors.
+    cross-validation, over quarters of the time of each series, admits those whose maps are of use
+    by more than a standard error: a season that lasts is easily taken for a rule. Of these, the
+    one with the smallest mean absolute error of both forecasts on `valid`, where the network has
+    to tell the classes, is taken, if there is a gain. If `robust`, windows weigh one over the size
+    of their errors.
     """
     x = (w.x - w.level.unsqueeze(2) for w, *_ in evenly_spaced(train, MAX_COMPONENTS))
     y = (
@@ -164,15 +169,14 @@ def _regressions(
     n, dim, n_written = ridge.maps(factor).shape
     gram = ridge.weights.new_zeros(BLOCKS, n, dim, dim, device="cpu")
     products, squares = gram.new_zeros(BLOCKS, n, dim, n_written), gram.new_zeros(BLOCKS, n)
-    n_used, n_seen = min(len(train), MAX_WINDOWS), 0
-    for window, codes, y, _ in evenly_spaced(train, MAX_WINDOWS):
+    for index in rows_of(train, MAX_WINDOWS):
+        window, codes, y, _ = train.take(index)
         features = ridge.read(window)
         left = y - ridge(window, module.targets(window), codes)
         weights = features.new_ones(1) if size is None else _weights(left.flatten(1), size)
         weighted, left = weights * features, ridge.condense(left)
         column = with_all(codes)[:, factor]
-        block = BLOCKS * (n_seen + torch.arange(len(left), device=left.device)) // n_used
-        n_seen += len(left)
+        block = (BLOCKS * train.progress[index]).long()
         for b, k in torch.stack([block, column], 1)[column >= 0].unique(dim=0).tolist():
             rows = (block == b) & (column == k)
             gram[b, k] += (weighted[rows].T @ features[rows]).cpu()

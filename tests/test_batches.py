@@ -13,6 +13,7 @@ from skdive.batches import (
     WindowBatches,
     continued_channels,
     newest_tail,
+    progress_of,
     row_positions,
 )
 
@@ -264,6 +265,11 @@ def test_a_constant_channel_is_never_continued_by_chance(series):
 
 # ---------------------------------------------------------------------------------------------
 # Newest tail
+
+
+def test_progress_is_the_share_of_earlier_windows_of_a_series():
+    positions, series = np.array([30, 10, 20, 0, 5, 7]), np.array([1, 1, 1, 1, 0, 0])
+    assert progress_of(positions, series).tolist() == [0.75, 0.25, 0.5, 0, 0, 0.5]
 
 
 @settings(max_examples=200, deadline=None)

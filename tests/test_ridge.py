@@ -190,13 +190,14 @@ def test_windows_are_sampled_evenly_however_many_there_are():
 # Maps of classes
 
 
-def switching(n=3000, seed=0):
+def switching(n=3000, seed=0, labels=None):
     """Two channels and a label; what each channel does next depends on the label and the other."""
     rng = np.random.default_rng(seed)
-    labels = rng.integers(0, 2, n // 20).repeat(20)
+    drawn = rng.integers(0, 2, n // 20).repeat(20)
+    labels = drawn if labels is None else labels
     series = 0.3 * rng.normal(size=(n, 2))
     for t in range(1, n):
-        series[t] += (0.9, -0.9)[labels[t - 1]] * series[t - 1, ::-1]
+        series[t] += (0.9, -0.9, 0.8, -0.8)[labels[t - 1]] * series[t - 1, ::-1]
     return series, labels
 
 
@@ -213,10 +214,11 @@ class Told(DeepDIVE):
         return self.labels[: len(b)]
 
 
-def fitted(series, labels, shuffle="", robust=False):
+def fitted(series, labels, shuffle="", robust=False, n_series=1):
     """Maps of classes, and the data that they were fitted to and chosen on.
 
-    Shuffled are all labels, or only those that the network is told.
+    Shuffled are all labels, or only those that the network is told. With several series, they are
+    of one length, one after the other.
     """
     parts, half = [], len(series) // 2
     for rows in (slice(0, half), slice(half, None)):
@@ -226,7 +228,9 @@ def fitted(series, labels, shuffle="", robust=False):
         batches.codes = known[torch.randperm(len(known))] if shuffle == "all" else known
         parts.append(batches)
     train, valid = parts
-    priors = [[0.5, 0.5]] * valid.codes.shape[1]
+    train.progress = n_series * train.progress % 1
+    n_classes = 1 + labels.max()
+    priors = [[1 / n_classes] * n_classes] * valid.codes.shape[1]
     module = Told(LOOKBACK, 2, priors, HORIZON, (0, 1), width=16).double().eval()
     told = torch.randperm(len(valid)) if shuffle == "told" else slice(None)
     module.labels = valid.codes[told]
@@ -333,6 +337,16 @@ def test_what_held_for_a_part_of_the_training_time_only_is_no_rule(seen):
         series[:1125] = mixed[:1125]  # of 1,500 for training: other effects of these labels
     ridge, *_ = fitted(series, labels)
     assert bool(ridge.maps(1).any()) == (seen == "always")
+
+
+@pytest.mark.parametrize("n_series", [1, 4])
+def test_a_rule_may_hold_for_some_series_of_a_panel_only(n_series):
+    """Four labels, each of a series of its own, of which no quarter of the panel has two."""
+    n = 1500 - LOOKBACK - HORIZON + 1
+    quarter = 4 * (np.arange(1500) - LOOKBACK + 1) // n  # of the windows that end here
+    labels = np.tile(quarter.clip(0, 3), 2)
+    ridge, *_ = fitted(*switching(labels=labels), n_series=n_series)
+    assert bool(ridge.maps(1).any()) == (n_series == 4)
 
 
 @pytest.mark.parametrize(("knows", "share"), [("nothing", 0.5), ("the future", 0.0)])
