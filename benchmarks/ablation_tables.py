@@ -1,7 +1,6 @@
 """The tables of the ablations: scores, and paired differences to the default."""
 
-import numpy as np
-from records import difference, list_table, mean_and_spread
+from records import gain, list_table, mean_and_spread
 
 READINGS = {"_alone": "no second forecast", "_known": "labels known"}  # of the same fit
 ERRORS = ("mse", "mae")  # of z-scored values
@@ -42,12 +41,13 @@ def tables(frame, variants):
     columns, table, changes = SCORES | accuracy, [], []
     for variant, runs in rows.items():
         runs = runs.reindex(columns=[*columns, "fit_seconds", "epochs"])
-        cells = [cell(runs[c], 4 if c.split("_")[1] in ERRORS else 3) for c in columns]
+        cells = [mean_and_spread(runs[c], 4 if c.split("_")[1] in ERRORS else 3) for c in columns]
         cost = f"{runs.fit_seconds.median():.0f}", f"{runs.epochs.median():.0f}"
         table.append([variant, len(runs), *cells, *cost])
         if variant != "default":
-            pair = runs.align(rows["default"], join="inner", axis=0)
-            changes.append([variant, *(change(*(of[c] for of in pair), c) for c in columns)])
+            ours, default = runs.align(rows["default"], join="inner", axis=0)
+            compared = [gain(ours[c], default[c], "accuracy" not in c, 4) for c in columns]
+            changes.append([variant, *compared])
     train, valid, test = frame.windows.iloc[0]
     return [
         f"{train:,} windows for training, {valid:,} for validation, {test:,} for test.",
@@ -59,19 +59,3 @@ def tables(frame, variants):
         "",
         *list_table(["variant", *columns.values()], changes),
     ]
-
-
-def cell(values, digits):
-    """Mean and spread; nothing where there is no such score."""
-    return "" if values.isna().any() else mean_and_spread(values, digits)
-
-
-def change(values, default, score):
-    """A paired difference with its 95 % interval; bold if clearly better, italic if worse."""
-    if values.isna().any():
-        return ""
-    mean, width = difference(values, default)
-    text = f"{mean:+.4f}"
-    if abs(mean) > width:  # never, where there is one seed
-        text = f"**{text}**" if (mean > 0) == ("accuracy" in score) else f"*{text}*"
-    return text if np.isnan(width) else f"{text} ± {width:.4f}"

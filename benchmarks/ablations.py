@@ -19,9 +19,9 @@ import numpy as np
 from ablation_tables import ERRORS, write_table
 from compare import machine
 from data import FORECASTING, LOOKBACK, Task, task_parts
-from paper.cases import APART, CASES
-from paper.runs import accuracies
-from records import Records, arguments
+from paper.cases import CASES
+from paper.runs import accuracies, predict_alone
+from records import Records, arguments, settings_of
 
 from skdive import DeepDIVEForecaster, Interleaving
 from skdive.datasets import load_motionsense
@@ -53,8 +53,9 @@ VARIANTS = {  # parameters, or one of `OTHERWISE`, where they are not the defaul
     "50 % labelled": dict(labelled=0.5),
     "10 % labelled": dict(labelled=0.1),
     "1 % labelled": dict(labelled=0.01),
-    "(a): no labels": dict(labelled=0.0),
-    "(b): 0 conditional": dict(conditional_dim=0),
+    "0 % labelled": dict(labelled=0.0),
+    "(a): no marginal": dict(labelled=0.0, conditional_dim=48),  # as many as there are in all
+    "(b): no conditional": dict(conditional_dim=0),
     "4 conditional": dict(conditional_dim=4),
     "8 conditional": dict(conditional_dim=8),
     "64 conditional": dict(conditional_dim=64),
@@ -71,8 +72,7 @@ def keys_of(name, variants, seeds, max_epochs=None):
     for seed, variant in product(seeds, dict.fromkeys(["default", *variants])):
         changed = dict(VARIANTS[variant])
         other = {k: changed.pop(k, value) for k, value in OTHERWISE.items()}
-        params = DeepDIVEForecaster(**changed).get_params()
-        params = {k: v for k, v in params.items() if k not in APART}
+        params = settings_of(DeepDIVEForecaster(**changed))
         if max_epochs is not None:
             params["max_epochs"] = max_epochs
         keys.append(about | dict(variant=variant, seed=seed, params=params, **other))
@@ -103,10 +103,7 @@ def scores(model, part, std):
     forecasts = {"": forecast}
     if model.factor_names_:
         forecasts["_known"] = model.predict(part.X, part.marginals)
-    module = model.net_.module_
-    ridge, module.ridge = module.ridge, None
-    forecasts["_alone"] = model.predict(part.X)
-    module.ridge = ridge
+    forecasts["_alone"] = predict_alone(model, part.X)
     y = np.asarray(part.y, dtype=np.float64)
     for reading, forecast in forecasts.items():
         errors = np.square(forecast - y).mean(), np.abs(forecast - y).mean()

@@ -17,7 +17,7 @@ from scipy.stats import t as student
 
 
 def arguments(parser, seeds, results, docs, needs_data=lambda chosen: True):
-    """What the command line asks for: the options of all benchmarks whose runs are recorded.
+    """What the command line asks for, of benchmarks that fit DeepDIVE on several data sets.
 
     Parameters
     ----------
@@ -45,6 +45,12 @@ def arguments(parser, seeds, results, docs, needs_data=lambda chosen: True):
     if chosen.max_epochs is not None and chosen.docs == docs:
         parser.error("--max-epochs is for trials: say with --docs where their tables go")
     return chosen
+
+
+def settings_of(estimator):
+    """The parameters of an estimator that are settings of its fit."""
+    apart = ("random_state", "device", "verbose", "callbacks")
+    return {k: v for k, v in estimator.get_params().items() if k not in apart}
 
 
 class Records:
@@ -132,8 +138,13 @@ def name(key):
 
 
 def mean_and_spread(values, digits=3):
-    """Mean and standard deviation, as text; the deviation is left out for a single value."""
+    """Mean and standard deviation, as text; the deviation is left out for a single value.
+
+    Nothing, if a value is missing.
+    """
     values = np.asarray(values, dtype=float)
+    if np.isnan(values).any():
+        return ""
     text = f"{values.mean():.{digits}f}"
     return text if len(values) < 2 else f"{text} ± {values.std(ddof=1):.{digits}f}"
 
@@ -148,6 +159,27 @@ def difference(ours, theirs, level=0.95):
         return d.mean(), np.nan
     width = student.ppf((1 + level) / 2, len(d) - 1) * d.std(ddof=1) / np.sqrt(len(d))
     return d.mean(), width
+
+
+def gain(ours, theirs, lower_is_better, digits=3):
+    """A paired difference and its interval, as text; bold where clearly better, italic if worse.
+
+    Nothing, if a value is missing.
+    """
+    mean, width = difference(ours, theirs)
+    if np.isnan(mean):
+        return ""
+    text = f"{mean:+.{digits}f}"
+    if abs(mean) > width:  # never, where there is one pair
+        text = f"**{text}**" if (mean < 0) == lower_is_better else f"*{text}*"
+    return text if np.isnan(width) else f"{text} ± {width:.{digits}f}"
+
+
+def made_with(frame):
+    """Sentence about the versions that runs were made with."""
+    found = {json.dumps(versions) for versions in frame.versions}
+    words = sorted(", ".join(f"{k} {v}" for k, v in json.loads(f).items()) for f in found)
+    return f"Made with {'; '.join(words)}."
 
 
 def list_table(header, rows):

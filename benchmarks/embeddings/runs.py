@@ -10,7 +10,7 @@ from forecasting.measure import versions
 from sklearn.metrics import balanced_accuracy_score, recall_score
 
 from embeddings.problem import FOLDS, UNKNOWN, Problem, file_of, person_folds
-from embeddings.systems import SYSTEMS, classifier_of, encoder_of, settings_of, spectra
+from embeddings.systems import SYSTEMS, about, classifier_of, encoder_of, spectra
 
 SHARES = (1.0, 0.1, 0.01)
 INNER = 3  # folds of training people, by which the classifier is chosen
@@ -23,7 +23,7 @@ def keys_of(names, data, shares=SHARES, seeds=(0,), folds=range(FOLDS)):
         if seed != seeds[0] and share == 1 and not SYSTEMS[name].seeded:
             continue
         key = dict(data=of_data, system=name, share=share, seed=seed, fold=fold)
-        keys.append(key | dict(settings=settings_of(name)))
+        keys.append(key | dict(settings=about(name)))
     return keys
 
 
@@ -56,7 +56,7 @@ def encode_unlabelled(path, name, seed, fold):
 
 
 def choose(problem, name, seed, rows, known, features):
-    """The classifier that is best for training people whom neither it nor its encoder has seen.
+    """The classifier that is best for training people whose labels nothing was fitted to.
 
     Returns its settings, and its balanced accuracy. An encoder that learns labels is fitted again
     for each fold of people; `features` are those of any other.

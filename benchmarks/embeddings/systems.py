@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
+from records import settings_of
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression, RidgeClassifierCV
@@ -30,7 +31,6 @@ SYSTEMS = {
     "DeepDIVE": System("DeepDIVE", learns_labels=True, seeded=True),
     "DeepDIVE-spectrum": System("DeepDIVE", spectrum=True, learns_labels=True, seeded=True),
 }
-APART = ("random_state", "device", "verbose", "callbacks")  # parameters that are no settings
 COMPONENTS = 40  # of PCA: as many as DeepDIVEEncoder has with one factor
 
 
@@ -90,12 +90,9 @@ def encoder_of(name, seed):
             return DeepDIVEEncoder(random_state=seed)
 
 
-def settings_of(name):
+def about(name):
     """What a run is recorded with: all parameters of DeepDIVEEncoder."""
-    if SYSTEMS[name].encoder != "DeepDIVE":
-        return {}
-    params = encoder_of(name, 0).get_params()
-    return {param: value for param, value in params.items() if param not in APART}
+    return settings_of(encoder_of(name, 0)) if SYSTEMS[name].encoder == "DeepDIVE" else {}
 
 
 STRENGTHS = 10.0 ** np.arange(-6, 2)  # C of the logistic regression

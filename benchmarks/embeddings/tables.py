@@ -1,9 +1,6 @@
 """The tables of the documentation, from the records of the runs."""
 
-import json
-
-import numpy as np
-from records import difference, list_table, mean_and_spread
+from records import gain, list_table, made_with, mean_and_spread
 
 from embeddings.systems import SYSTEMS
 
@@ -59,21 +56,13 @@ def gains(frame):
         for theirs in present(frame):
             if ours == theirs or ours not in set(frame.system):
                 continue
-            cells = [gain(scores, share, ours, theirs) for share in shares]
+            cells = []
+            for share in shares:
+                there = {(share, ours), (share, theirs)} <= set(scores)
+                pairs = scores[share][[ours, theirs]].dropna() if there else None
+                cells.append(gain(pairs[ours], pairs[theirs], False) if there else "")
             rows.append([f"{ours} less {theirs}", *cells])
     return list_table(["", *(f"{share:.0%} of labels" for share in shares)], rows)
-
-
-def gain(scores, share, ours, theirs):
-    """A paired difference over folds; bold where ours is better beyond the interval, or italic."""
-    if (share, ours) not in scores or (share, theirs) not in scores:
-        return ""
-    pairs = scores[share][[ours, theirs]].dropna()
-    mean, width = difference(pairs[ours], pairs[theirs])
-    text = f"{mean:+.3f}"
-    if abs(mean) > width:  # never, where there is one fold
-        text = f"**{text}**" if mean > 0 else f"*{text}*"
-    return text if np.isnan(width) else f"{text} ± {width:.3f}"
 
 
 def details(frame):
@@ -89,13 +78,6 @@ def details(frame):
         rows.append([name, *cells, f"{runs[runs.share == 1].encode_seconds.median():.1f}"])
     header = ["system", *(f"prototypes, {share:.0%}" for share in shares_of(frame))]
     return list_table([*header, "encode, s"], rows)
-
-
-def made_with(frame):
-    """Sentence about the versions that the runs were made with."""
-    found = {json.dumps(versions) for versions in frame.versions}
-    words = sorted(", ".join(f"{k} {v}" for k, v in json.loads(f).items()) for f in found)
-    return f"Made with {'; '.join(words)}."
 
 
 def counts(frame):

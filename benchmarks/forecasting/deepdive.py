@@ -2,12 +2,11 @@
 
 import pandas as pd
 import torch
+from records import settings_of
 
 from forecasting.problem import CHUNK
 from forecasting.systems import System
 from skdive import DeepDIVEForecaster, Windows
-
-APART = ("random_state", "device", "verbose", "callbacks")  # parameters that are no settings
 
 # One at a time, from the defaults on: a fit for each further value, per data set.
 TUNED = {
@@ -27,8 +26,7 @@ class DeepDIVE(System):
         return TUNED if self.name == "DeepDIVE-tuned" else {}
 
     def defaults(self):
-        params = DeepDIVEForecaster().get_params()
-        return {name: value for name, value in params.items() if name not in APART}
+        return settings_of(DeepDIVEForecaster())
 
     def _windows(self, part):
         """Windows and futures of a part, over one series."""

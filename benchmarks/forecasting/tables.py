@@ -3,7 +3,7 @@
 import json
 
 import numpy as np
-from records import list_table, mean_and_spread
+from records import list_table, made_with, mean_and_spread
 
 from forecasting.runs import CHOICE
 from forecasting.systems import MODULES
@@ -120,13 +120,6 @@ def choices(runs):
     systems = in_order(pairs)
     rows = [[system, *(words.get((system, name), "") for name in data)] for system in systems]
     return list_table(["system", *data], [row for row in rows if any(row[1:])])
-
-
-def made_with(runs):
-    """Sentence about the versions that the runs were made with."""
-    found = {json.dumps(versions) for versions in runs.versions}
-    words = sorted(", ".join(f"{k} {v}" for k, v in json.loads(f).items()) for f in found)
-    return f"Made with {'; '.join(words)}."
 
 
 def write_tables(frame, folder):

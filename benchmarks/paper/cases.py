@@ -7,6 +7,7 @@ from itertools import product
 from typing import NamedTuple
 
 import data
+from records import settings_of
 from sklearn.model_selection import train_test_split
 
 from skdive import BetaTCVAEForecaster, DeepDIVEForecaster, VAEForecaster, sliding_windows
@@ -24,7 +25,7 @@ class Case(NamedTuple):
     labels: list  # of the windows: the factors of all splits, and who a person is
     person: str = ""
     stratum: str = ""  # a label with the same shares in all parts of a split by people
-    max_epochs: int = 50  # the default of skdive would take hours more, and change little
+    max_epochs: int = 50  # as some models would take hours more
 
 
 DISEASE = {"time": ["disease", "gender"], "people": ["disease", "gender"]}
@@ -66,7 +67,6 @@ SETTINGS = {
     "D = 1": dict(marginal_dim=1, conditional_dim=16, linear_path=False),
     "defaults": {},
 }
-APART = ("random_state", "device", "verbose", "callbacks")  # parameters that are no settings
 
 
 def split_people(windows, case, seed):
@@ -125,8 +125,7 @@ def keys_of(name, seeds, max_epochs=None):
         if setting == "defaults" and horizon < max(case.horizons):
             continue
         factors = case.splits[split]
-        params = make(model, setting, len(factors)).get_params()
-        params = {k: v for k, v in params.items() if k not in APART}
+        params = settings_of(make(model, setting, len(factors)))
         params["max_epochs"] = max_epochs or case.max_epochs
         key = dict(data=name, split=split, horizon=horizon, setting=setting, model=model, seed=seed)
         keys.append(

@@ -19,24 +19,34 @@ def scores(model, test):
         "reconstruction": rrse(test.X, model.reconstruct(test.X)),
         "forecast": rrse(test.y, y),
         "forecast_global": rrse(test.y, y, mean="global"),
+        "forecast_alone": rrse(test.y, predict_alone(model, test.X)),
         **latent_scores(model, test[:: -(-len(test) // MOST)]),
         **accuracies(model, test),
     }
 
 
+def predict_alone(model, X):
+    """The forecast of the network without the second one, which is fitted after it."""
+    module = model.net_.module_
+    ridge, module.ridge = module.ridge, None
+    try:
+        return model.predict(X)
+    finally:
+        module.ridge = ridge
+
+
 def latent_scores(model, test):
     """How the latents go with the factors: over single dimensions, and over blocks for MIG.
 
-    A block is what belongs to a factor, and the conditional latents. Without marginal latents there
-    are no blocks, and each dimension stands for itself.
+    A block is what belongs to a factor, and the conditional latents; a model without marginal
+    latents has none.
     """
     Z, labels = model.transform(test.X), test.marginals
-    single = mig(Z, labels)
     has_blocks = bool(getattr(model, "factor_names_", ()))
     blocks = latent_blocks(model.get_feature_names_out())
     return {
-        "mig": single,
-        "mig_blocks": mig(Z, labels, blocks=blocks) if has_blocks else single,
+        "mig": mig(Z, labels),
+        "mig_blocks": mig(Z, labels, blocks=blocks) if has_blocks else None,
         "sap": sap(Z, labels),
         "modularity": modularity(Z, labels),
         "total_correlation": total_correlation(Z),

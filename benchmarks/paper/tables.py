@@ -2,9 +2,8 @@
 
 from itertools import product
 
-import numpy as np
 from paper.cases import GROUPS, MODELS, SETTINGS
-from records import difference, list_table, mean_and_spread
+from records import gain, list_table, mean_and_spread
 
 # What the paper prints: reconstruction, forecast, MIG; electricity is of horizon 24.
 PAPER = {
@@ -26,6 +25,7 @@ RESULTS = {  # the first table
     "reconstruction": "reconstruction RRSE",
     "forecast": "forecast RRSE",
     "forecast_global": "global mean",
+    "forecast_alone": "network alone",
     "mig": "MIG",
     "mig_blocks": "MIG, blocks",
 }
@@ -37,7 +37,7 @@ LATENTS = {  # the second
     "informativeness": "informativeness",
     "total_correlation": "total correlation",
 }
-LOWER_IS_BETTER = {"reconstruction", "forecast", "forecast_global", "total_correlation"}
+LOWER_IS_BETTER = {"total_correlation", *(score for score in RESULTS if "mig" not in score)}
 
 
 def write_tables(path, records, keys):
@@ -82,13 +82,14 @@ def section(runs, split, horizon):
         cells += PAPER[group].get(model, ("", "", "")) if compare else ()
         main.append([setting, model, *cells])
         cells = [mean_and_spread(found[score]) for score in LATENTS]
-        cells += [told(found[accuracy]) for accuracy in accuracies]
+        cells += [mean_and_spread(found[accuracy], 2) for accuracy in accuracies]
         cells += [f"{found.fit_seconds.mean():.0f}", f"{found.epochs.mean():.0f}"]
         latents.append([setting, model, *cells])
         shared = found.index.intersection(whole.index)
         if model != "DeepDIVE" and len(shared):
             ours, theirs = whole.loc[shared], found.loc[shared]
-            cells = [gain(ours[score], theirs[score], score) for score in RESULTS | LATENTS]
+            scores = RESULTS | LATENTS
+            cells = [gain(ours[s], theirs[s], s in LOWER_IS_BETTER) for s in scores]
             gains.append([setting, model, *cells])
     title = f"**Split by {split}, horizon {horizon}**: {first.n_train:,} windows for training, "
     title += f"{first.n_valid:,} for validation, {first.n_test:,} for test; "
@@ -102,18 +103,3 @@ def section(runs, split, horizon):
         header = [*start, *(RESULTS | LATENTS).values()]
         lines += ["DeepDIVE less each other model:", "", *list_table(header, gains), ""]
     return lines
-
-
-def told(accuracy):
-    """An accuracy that only models with marginals have."""
-    return "" if accuracy.isna().any() else mean_and_spread(accuracy, 2)
-
-
-def gain(ours, theirs, score):
-    """A paired difference; bold where DeepDIVE is better beyond the interval, italic if worse."""
-    mean, width = difference(ours, theirs)
-    text = f"{mean:+.3f}"
-    if abs(mean) > width:  # never, where there is one seed
-        better = (mean < 0) == (score in LOWER_IS_BETTER)
-        text = f"**{text}**" if better else f"*{text}*"
-    return text if np.isnan(width) else f"{text} ± {width:.3f}"
