@@ -20,6 +20,7 @@ electricity_uci_lai electricity_mean321_2012_2014.npz: total (hours,), time;
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -219,6 +220,8 @@ FORECASTING = {
     "vic_elec": Task(vic_elec, (0.7, 0.8), [*HOURLY, "month"]),
     "exchange": Task(exchange, (0.7, 0.8)),
     "MotionSense": Task(motionsense, (0.6, 0.8), ["activity", "subject"], stride=20),
+    "electricity": Task(electricity_total, (0.7, 0.8), [*HOURLY, "month"]),
+    "forces": Task(partial(gait_forces, every=2), (0.6, 0.8), ["disease", "gender"], stride=40),
 }
 LOOKBACK = 168
 HORIZONS = (24, 96)

@@ -12,7 +12,7 @@ import warnings
 from pathlib import Path
 
 HERE = Path(__file__).parent
-DATA = ["ETTh1", "ETTh2", "PJM", "vic_elec", "exchange", "MotionSense"]
+DATA = ["ETTh1", "ETTh2", "PJM", "vic_elec", "exchange", "MotionSense", "electricity", "forces"]
 
 
 def arguments():
