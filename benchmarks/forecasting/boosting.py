@@ -8,7 +8,8 @@ from forecasting.systems import System
 # Half of the rows and features for each tree, and 63 bins, for the time that 96 models take.
 FIXED = dict(learning_rate=0.1, num_leaves=31, max_bin=63, feature_fraction=0.5)
 FIXED |= dict(bagging_fraction=0.5, bagging_freq=1, verbosity=-1)
-TREES = 300
+TREES = 1000
+LAGS = (1, 2, 3, 6, 12, 24)  # of the other channels
 PATIENCE = 20
 
 
@@ -16,21 +17,27 @@ class Boosting(System):
     """Gradient boosting of differences from the last value, step by step.
 
     Features are the lags of the channel, as differences from its last value, the last value and
-    the number of the channel. Trees are added until the valid part gets no better.
+    the number of the channel; and a few such differences of all channels, if that is better. Trees
+    are added until the valid part gets no better.
     """
 
     def options(self, data):
-        return {"objective": ["regression_l1", "regression"]}
+        return {"objective": ["regression_l1", "regression"], "channels": ["own", "all"]}
 
     def _features(self, X):
         last = X[:, -1:]
         lags = (X - last)[:, :-1].transpose(2, 0, 1).reshape(-1, X.shape[1] - 1)
         channel = np.repeat(np.arange(X.shape[2], dtype=np.float32), len(X))
-        return np.column_stack([lags, last.transpose(2, 0, 1).reshape(-1), channel])
+        columns = [lags, last.transpose(2, 0, 1).reshape(-1), channel]
+        if self._channels == "all":
+            changes = np.concatenate([X[:, -1] - X[:, -1 - lag] for lag in LAGS], axis=1)
+            columns.append(np.tile(changes, (X.shape[2], 1)))
+        return np.column_stack(columns)
 
     def fit(self, problem, settings, seed):
         self.problem = problem
-        options = FIXED | settings | dict(seed=seed, num_threads=self.threads)
+        self._channels = settings["channels"]
+        options = dict(FIXED, objective=settings["objective"], seed=seed, num_threads=self.threads)
         X, y = problem.whole("train")
         X_valid, y_valid = problem.whole("valid")
         data = dict(params=options, free_raw_data=False, categorical_feature=[problem.lookback])

@@ -14,23 +14,30 @@ from torch.nn.functional import l1_loss, mse_loss
 
 from forecasting.published import (
     CONSTANT,
+    COSINE,
     COUNTS_CHANNELS,
     HALVED,
+    PATIENCE,
     SETTINGS,
+    TENTH,
     THRICE,
     options,
 )
 from forecasting.systems import System
 
-PATIENCE = 3  # epochs without improvement
 LOSSES = {"MAE": l1_loss, "MSE": mse_loss}
 logging.getLogger("lightning_fabric").setLevel(logging.ERROR)
 
 
 def share_of_rate(schedule, epoch, epochs):
     """The learning rate of an epoch, as a share of the first one."""
-    halvings = {CONSTANT: 0, HALVED: epoch, THRICE: 4 * epoch // epochs}
-    return 0.5 ** halvings[schedule]
+    return {
+        CONSTANT: 1,
+        HALVED: 0.5**epoch,
+        THRICE: 0.5 ** (4 * epoch // epochs),
+        TENTH: 0.9 ** max(epoch - 2, 0),
+        COSINE: (1 + np.cos(np.pi * epoch / epochs)) / 2,
+    }[schedule]
 
 
 class Network(System):
@@ -122,7 +129,7 @@ class Network(System):
             waited += 1
             if loss < best:
                 best, waited, kept = loss, 0, deepcopy(self._module.state_dict())
-            if waited == PATIENCE:
+            if waited == PATIENCE.get(self.name, 3):
                 break
         self._module.load_state_dict(kept)
         return {"epochs": epoch + 1, "parameters": sum(p.numel() for p in weights)}
