@@ -19,7 +19,8 @@ class VAEForecaster(WindowForecaster):
     The baseline of `DeepDIVEForecaster`, which knows no labels: one latent, inferred from the
     window, from which one head reconstructs the window and another forecasts what follows. Encoder,
     heads, linear path, weights of the likelihoods and training are those of `DeepDIVEForecaster`,
-    so that a comparison is about the latent space. All parameters are trained at once.
+    so that a comparison is about the latent space; but without labels, the ridge regressions that
+    join in the forecast are the same for all windows. All parameters are trained at once.
 
     Parameters
     ----------
