@@ -31,8 +31,8 @@ class DeepDIVE(System):
     def _windows(self, part):
         """Windows and futures of a part, over one series."""
         p, starts = self.problem, self.problem.starts[part]
-        X = Windows(p.series, starts, p.lookback)
-        return X, Windows(p.series, starts + p.lookback, p.horizon, flat=True)
+        X = Windows(p.series, starts, p.lookback, bounds=p.bounds)
+        return X, Windows(p.series, starts + p.lookback, p.horizon, bounds=p.bounds, flat=True)
 
     def _labels(self, part):
         labels = self.problem.labels[part]

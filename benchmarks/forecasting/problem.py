@@ -22,6 +22,7 @@ class Problem(NamedTuple):
     horizon: int
     lookback: int
     series: np.ndarray  # (n_rows, n_channels) float32, z-scored with training statistics
+    bounds: np.ndarray  # rows where each series of a panel begins, and the last one ends
     starts: dict  # of a part: first row of each window, lookback + horizon rows long
     labels: dict  # of a part: {factor: label of each window}
     seasons: tuple  # steps after which the values may repeat, for the naive forecast
@@ -69,6 +70,7 @@ class Problem(NamedTuple):
             int(found["horizon"]),
             int(found["lookback"]),
             found["series"],
+            found["bounds"],
             {part: found[f"starts {part}"] for part in PARTS},
             labels,
             tuple(found["seasons"].tolist()),
@@ -124,6 +126,7 @@ def of_parts(data, horizon, parts, seasons):
         horizon,
         parts.train.lookback,
         parts.train.X.base,
+        parts.train.X.bounds,
         {part: getattr(parts, part).X.starts for part in PARTS},
         labels,
         seasons,
