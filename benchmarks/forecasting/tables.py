@@ -11,6 +11,7 @@ from forecasting.systems import MODULES
 CASE = ["data", "horizon"]
 RIDGE = "ridge-"
 BUSY = "*"  # a time taken while other things ran
+NEW = ("electricity", "forces")  # data that nothing of DeepDIVE was chosen on
 
 
 def check_windows(frame):
@@ -74,19 +75,23 @@ def summary(runs):
     errors = {error: means[error].unstack("system") for error in ("mse", "mae")}
     mae = errors["mae"]
     share = mae.div(mae.filter(like=RIDGE).min(axis=1), axis=0)
+    is_new = share.index.get_level_values("data").isin(NEW)
     ranks = {e: table.dropna(axis=1).rank(axis=1).mean() for e, table in errors.items()}
     rows = [
         [
             system,
             f"{mae[system].notna().sum()} of {len(mae)}",
             *(f"{rank[system]:.2f}" if system in rank else "" for rank in ranks.values()),
-            f"{share[system].mean():.3f}",
+            *(
+                f"{part[system].mean():.3f}" if part[system].notna().any() else ""
+                for part in (share, share[~is_new], share[is_new])
+            ),
             f"{share[system].max():.3f}",
         ]
         for system in sorted(mae, key=lambda s: ranks["mae"].get(s, np.inf))
     ]
     header = ["system", "cases", "mean rank, MSE", "mean rank, MAE"]
-    return list_table([*header, "MAE / best ridge, mean", "MAE / best ridge, worst"], rows)
+    return list_table([*header, "MAE / best ridge", "first six", "new data", "worst"], rows)
 
 
 def cost(runs):
