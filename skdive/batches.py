@@ -222,8 +222,7 @@ class WindowBatches(torch.utils.data.Dataset):
     Attributes
     ----------
     progress : Tensor of shape (n,)
-        Share of the windows of its series that come before each window, below 1. As if all were of
-        one series and in order, unless it is set.
+        Share of the windows of its series before each window; by default as if there were one.
     """
 
     def __init__(

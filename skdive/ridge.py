@@ -15,7 +15,6 @@ MAX_HELD_OUT = 1 << 23  # values of futures, or features, that their penalties a
 PENALTIES = torch.logspace(0, 7, 15, dtype=torch.float64)
 BLOCKS = 4  # of the time of each series, on each of which maps are tried that have not seen it
 SHARES = (0.0, 0.25, 0.5)  # of the forecast
-MIN_GAIN = 0.02  # by which a share other than a half must lower the held-out error
 
 
 def ridge_weights(data: WindowBatches, sources: Tensor | None, robust: bool = False) -> Tensor:
@@ -138,9 +137,7 @@ def fit_class_ridge(
             error = error - chosen[1]
             maps.copy_(chosen[0])
     errors = {s: float(of_latents.lerp(error, s).abs().mean()) for s in SHARES}
-    share = min(errors, key=lambda s: errors[s])
-    if errors[share] < (1 - MIN_GAIN) * errors[float(ridge.share)]:
-        ridge.share.fill_(share)
+    ridge.share.fill_(min(errors, key=lambda s: errors[s]))
     return ridge
 
 
