@@ -27,7 +27,7 @@ from skdive.datasets import load_motionsense
 # %%
 # Windows of 100 samples at 50 Hz; their labels come from the columns of the frame.
 motion = load_motionsense(as_frame=True)
-w = sliding_windows(motion.frame, 100, 1, stride=50, marginals=["activity", "subject"])
+w = sliding_windows(motion.frame, 100, 1, stride=100, marginals=["activity", "subject"])
 X = np.asarray(w.X).reshape(len(w), -1)  # time-major rows, for the pipelines that need an array
 activity, subject = w.marginals["activity"], w.marginals["subject"]
 print(f"{len(w)} windows of {w.X.length} samples of {w.X.n_channels} channels")

@@ -1,4 +1,4 @@
-"""Compare forecasters on six data sets; what is recorded already is not run again.
+"""Compare forecasters on eight data sets; what is recorded already is not run again.
 
 With the root of the repository and its folder benchmarks on PYTHONPATH, `python -m forecasting`
 runs the systems named, in an environment that has them: with skdive, or with requirements.txt. The
