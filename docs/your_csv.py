@@ -50,10 +50,11 @@ labels = test.marginals[factors[0]]
 figure, (left, right) = plt.subplots(ncols=2, figsize=(10, 4.5), layout="constrained")
 plane = PCA(2).fit(block)
 left.scatter(*plane.transform(block).T, c=labels, s=4, cmap="twilight")
+white = dict(boxstyle="round,pad=0.15", fc="white", ec="none", alpha=0.8)
 for name, prototype in zip(
     model.classes_[0], plane.transform(model.prototypes_[factors[0]]), strict=True
 ):
-    left.annotate(str(name), prototype, ha="center", va="center", weight="bold")
+    left.annotate(str(name), prototype, ha="center", va="center", bbox=white)
 left.set(title=f"Latents of the {factors[0]}, and its prototypes")
 points = right.scatter(*PCA(2).fit_transform(rest).T, c=labels, s=4, cmap="twilight")
 right.set(title="Conditional latents: the rest")

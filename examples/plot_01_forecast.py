@@ -111,8 +111,9 @@ prototypes = model.prototypes_["hour"]
 axes = np.linalg.svd(prototypes - prototypes.mean(0))[2][:2].T
 fig, ax = plt.subplots(figsize=(6, 5), layout="constrained")
 dots = ax.scatter(*(block @ axes).T, c=test.marginals["hour"], cmap="twilight", s=3)
+white = dict(boxstyle="round,pad=0.15", fc="white", ec="none", alpha=0.8)
 for hour, point in zip(model.classes_[0], prototypes @ axes, strict=True):
-    ax.annotate(str(hour), point, ha="center", va="center", weight="bold")
+    ax.annotate(str(hour), point, ha="center", va="center", bbox=white)
 fig.colorbar(dots, label="hour at the forecast origin")
 ax.set(title="Latent block of the hour, and its prototypes", xticks=[], yticks=[])
 fig.savefig(pictures / "embedding.png", dpi=120)

@@ -28,13 +28,14 @@ model.fit(train.X, train.y, marginals=train.marginals)
 # Each block in its two main directions.
 Z = model.transform(test.X)
 names = model.get_feature_names_out()
+white = dict(boxstyle="round,pad=0.15", fc="white", ec="none", alpha=0.8)
 fig, axes = plt.subplots(1, 3, figsize=(12, 4), layout="constrained")
 for ax, factor, classes in zip(axes, model.factor_names_, model.classes_, strict=True):
     block = Z[:, [name.startswith(f"marginal_{factor}_") for name in names]]
     pca = PCA(2).fit(model.prototypes_[factor])
     ax.scatter(*pca.transform(block).T, c=test.marginals[factor], cmap="twilight", s=2)
     for label, point in zip(classes, pca.transform(model.prototypes_[factor]), strict=True):
-        ax.annotate(str(label), point, ha="center", va="center", weight="bold")
+        ax.annotate(str(label), point, ha="center", va="center", bbox=white)
     accuracy = np.mean(
         model.predict_marginals(test.X)[:, model.factor_names_.index(factor)]
         == test.marginals[factor]
