@@ -20,7 +20,7 @@ from ablation_tables import ERRORS, write_table
 from compare import machine
 from data import FORECASTING, LOOKBACK, Task, task_parts
 from paper.cases import CASES
-from paper.runs import accuracies, predict_alone
+from readings import accuracies, predict_alone
 from records import Records, arguments, settings_of
 
 from skdive import DeepDIVEForecaster, Interleaving

@@ -140,11 +140,13 @@ def name(key):
 def mean_and_spread(values, digits=3):
     """Mean and standard deviation, as text; the deviation is left out for a single value.
 
-    Nothing, if a value is missing.
+    Nothing, if a value is missing; "inf" if one is.
     """
     values = np.asarray(values, dtype=float)
     if np.isnan(values).any():
         return ""
+    if np.isinf(values).any():
+        return "inf"
     text = f"{values.mean():.{digits}f}"
     return text if len(values) < 2 else f"{text} ± {values.std(ddof=1):.{digits}f}"
 
@@ -152,9 +154,12 @@ def mean_and_spread(values, digits=3):
 def difference(ours, theirs, level=0.95):
     """Mean of paired differences and half the width of its confidence interval.
 
-    Of Student's t distribution: NaN, if there is one pair only.
+    Of Student's t distribution: NaN, if there is one pair only. Both NaN, if a value is missing or
+    infinite.
     """
     d = np.asarray(ours, dtype=float) - np.asarray(theirs, dtype=float)
+    if not np.isfinite(d).all():
+        return np.nan, np.nan
     if len(d) < 2:
         return d.mean(), np.nan
     width = student.ppf((1 + level) / 2, len(d) - 1) * d.std(ddof=1) / np.sqrt(len(d))
@@ -183,8 +188,10 @@ def made_with(frame):
 
 
 def list_table(header, rows):
-    """Lines of a table in reStructuredText."""
+    """Lines of a table in reStructuredText, without the columns that have nothing to say."""
+    kept = [i for i, _ in enumerate(header) if any(str(row[i]) for row in rows)]
     lines = [".. list-table::", "   :header-rows: 1", "   :class: scores", ""]
     for cells in [header, *rows]:
-        lines += [f"   {'*' if i == 0 else ' '} - {cell}".rstrip() for i, cell in enumerate(cells)]
+        bullets = "*" + " " * (len(kept) - 1)
+        lines += [f"   {b} - {cells[i]}".rstrip() for b, i in zip(bullets, kept, strict=True)]
     return lines

@@ -90,11 +90,10 @@ class VAEForecaster(WindowForecaster):
     Notes
     -----
     The loss is that of `DeepDIVEForecaster`: the mean over the values of the forecast, 0.2 times
-    the mean over the reconstructed values, and `beta` times the divergence over the number of
-    forecast values. Where windows are longer than their futures, the reconstruction weighs less
-    than in the bound of both, and a full `beta` leaves little in the latent. DeepDIVE-(a), which is
-    `DeepDIVEForecaster` without marginals, has a `beta` of 0.1: with equal `beta` both are the same
-    model.
+    the mean over the reconstructed values, and `beta` times the divergence over the number of both.
+    So the reconstruction of long windows counts less than in the bound, and the forecast more.
+    DeepDIVE-(a), which is `DeepDIVEForecaster` without marginals, has a `beta` of 0.1: with equal
+    `beta` both are the same model.
 
     References
     ----------

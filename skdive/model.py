@@ -203,10 +203,11 @@ class DeepDIVE(nn.Module):
 
         What `codes` (batch, factor) does not say, where it is -1, b does.
         """
-        targets = self.targets(window)
-        forecast = self.conditional.forecast(fused) * targets.scale.unsqueeze(2)
+        forecast = self.conditional.forecast(fused)
         if self.conditional.linear is None:
-            return targets.level.unsqueeze(2) + forecast
+            return forecast
+        targets = self.targets(window)
+        forecast = forecast * targets.scale.unsqueeze(2)
         forecast = forecast + self.conditional.gated(targets, fused)
         forecast = forecast + self.conditional.linear(targets)
         if self.ridge is None:

@@ -33,8 +33,8 @@ class Losses(NamedTuple):
 class Objective(nn.Module):
     """The evidence lower bound as a loss: its terms, and how they are weighted.
 
-    The conditional loss is counted per forecast value (per reconstructed value where there is no
-    forecast), so that its size does not depend on the horizon; the marginal loss per window.
+    The conditional loss is counted per value of the window and its future, so that its size does
+    not depend on their lengths; the marginal loss per window.
 
     Parameters
     ----------
@@ -85,7 +85,8 @@ class Objective(nn.Module):
             if y_nll is not None:
                 terms["forecast"] = y_nll
             terms |= self.divergences(q_a)
-        return Losses(self.total(terms, window.x if y is None else y), terms)
+        n_values = window.x[0].numel() + (0 if y is None else y[0].numel())
+        return Losses(self.total(terms, n_values), terms)
 
     def divergences(self, q_a: Gaussian) -> dict[str, Tensor]:
         """What the posterior of the conditional latent costs."""
@@ -108,13 +109,13 @@ class Objective(nn.Module):
         y_nll = self.nll(y, outputs.forecast, heads.log_scale_y, (0, 1)[first:])
         return x_nll, y_nll.flatten(first).mean(-1)
 
-    def total(self, terms: dict[str, Tensor], modelled: Tensor) -> Tensor:
+    def total(self, terms: dict[str, Tensor], n_values: int) -> Tensor:
         """The weighted sum of the terms that there are."""
-        weights = self.weights(terms, modelled[0].numel())
+        weights = self.weights(terms, n_values)
         return torch.stack([weights[name] * term for name, term in terms.items()]).sum()
 
     def weights(self, terms: dict[str, Tensor], n_values: int) -> dict[str, float]:
-        """The weight of each term; `n_values` are those of a window that the loss counts."""
+        """The weight of each term; `n_values` are those of a window and its future."""
         return {
             "cross_entropy": 1.0,
             "kl_marginal": self.beta,

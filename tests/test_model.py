@@ -80,26 +80,26 @@ def test_without_latent_path_the_forecast_is_the_linear_path(make_module, x):
     assert torch.equal(heads(module, x, b + 1, a - 1).forecast, heads(module, x, b, a).forecast)
 
 
-def test_without_linear_path_the_forecast_is_level_and_scale_times_the_latent_path(make_module, x):
+def test_the_latent_path_is_in_units_of_the_scale_of_a_window(make_module, x):
     module = make_module()
-    plain = make_module(linear_path=False)
-    plain.load_state_dict(
-        {
-            k: v
-            for k, v in module.state_dict().items()
-            if not k.startswith(("conditional.linear", "conditional.gated"))
-        }
-    )
-    fill(0, module.conditional.linear, module.conditional.gated)
     b, a = infer(module, x)
+    whole = run(module, x).forecast
     latent = module.conditional.forecast(module.fuse(b, a)[:, 1])
-    window = norm_windows(x)
+    fill(0, module.conditional.forecast)
+    rest = heads(module, x, b, a).forecast
 
-    assert torch.equal(run(module, x).forecast, run(plain, x).forecast)
-    expected = window.level.unsqueeze(2) + window.scale.unsqueeze(2) * latent
-    assert_close(run(module, x).forecast, expected)
-    assert not torch.allclose(heads(module, x, b + 1, a).forecast, expected)
-    assert not torch.allclose(heads(module, x, b, a + 1).forecast, expected)
+    assert_close(whole, rest + norm_windows(x).scale.unsqueeze(2) * latent)
+
+
+def test_without_linear_path_the_forecast_is_that_of_the_latents_alone(make_module, x):
+    plain = make_module(linear_path=False)
+    b, a = infer(plain, x)
+    expected = plain.conditional.forecast(plain.fuse(b, a)[:, 1])
+
+    assert torch.equal(run(plain, x).forecast, expected)
+    assert torch.equal(heads(plain, 3 * x + 1, b, a).forecast, expected)
+    assert not torch.allclose(heads(plain, x, b + 1, a).forecast, expected)
+    assert not torch.allclose(heads(plain, x, b, a + 1).forecast, expected)
 
 
 @pytest.mark.parametrize("told", [-1, 2])

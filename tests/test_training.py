@@ -363,7 +363,7 @@ def test_beta_weighs_the_divergences(make_module, batch):
     module = make_module()
     for phase, divergence, share in [
         ("marginal", "kl_marginal", 1),
-        ("conditional", "kl_conditional", 1 / (2 * 4)),  # per forecast value
+        ("conditional", "kl_conditional", 1 / (2 * 10 + 2 * 4)),  # per value of x and y
     ]:
         without, with_beta = (Objective(beta=beta)(module, batch, phase) for beta in (0.0, 2.0))
         extra = 2 * share * without.terms[divergence]

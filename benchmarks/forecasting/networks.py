@@ -12,32 +12,11 @@ from neuralforecast import models
 from neuralforecast.common._scalers import TemporalNorm
 from torch.nn.functional import l1_loss, mse_loss
 
-from forecasting.published import (
-    CONSTANT,
-    COSINE,
-    COUNTS_CHANNELS,
-    HALVED,
-    PATIENCE,
-    SETTINGS,
-    TENTH,
-    THRICE,
-    options,
-)
+from forecasting.published import COUNTS_CHANNELS, PATIENCE, RATES, SETTINGS, options
 from forecasting.systems import System
 
 LOSSES = {"MAE": l1_loss, "MSE": mse_loss}
 logging.getLogger("lightning_fabric").setLevel(logging.ERROR)
-
-
-def share_of_rate(schedule, epoch, epochs):
-    """The learning rate of an epoch, as a share of the first one."""
-    return {
-        CONSTANT: 1,
-        HALVED: 0.5**epoch,
-        THRICE: 0.5 ** (4 * epoch // epochs),
-        TENTH: 0.9 ** max(epoch - 2, 0),
-        COSINE: (1 + np.cos(np.pi * epoch / epochs)) / 2,
-    }[schedule]
 
 
 class Network(System):
@@ -109,16 +88,16 @@ class Network(System):
 
     def fit(self, problem, settings, seed):
         training = self._build(problem, settings, seed)
-        first_rate, epochs = training["learning_rate"], training["epochs"]
+        highest, epochs = training["learning_rate"], training["epochs"]
         weights = [p for p in self._module.parameters() if p.requires_grad]
-        optimiser = torch.optim.Adam(weights, lr=first_rate, fused=True)
+        optimiser = torch.optim.Adam(weights, lr=highest, fused=True)
         shuffle = torch.Generator().manual_seed(seed)
         n = len(self._starts["train"])
         used = max(n // self._size, 1) * self._size  # the rest is left out, others in every epoch
         best, waited = np.inf, 0
         for epoch in range(epochs):
             for group in optimiser.param_groups:
-                group["lr"] = first_rate * share_of_rate(training["rate"], epoch, epochs)
+                group["lr"] = highest * RATES[training["rate"]](epoch, epochs)
             self._module.train()
             order = torch.randperm(n, generator=shuffle)
             for x, y in self._cut("train", self._size, order[:used]):

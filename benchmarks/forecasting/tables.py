@@ -107,10 +107,11 @@ def cost(runs):
             mark = "" if len(timed) else BUSY
             best = (timed if len(timed) else of_data).fit_seconds.median()
             fits.append("" if np.isnan(best) else f"{best:.3g}{mark}")
-        quiet = found[found.purpose == "time"]
-        quiet = quiet if len(quiet) else found
-        numbers = f"{quiet.windows_per_second.median():,.0f}", f"{quiet.peak_mb.max():,.0f}"
-        rows.append([system, *fits, *numbers])
+        timed = found[found.purpose == "time"]
+        mark = "" if len(timed) else BUSY
+        by_data = (timed if len(timed) else found).groupby("data")
+        windows, memory = by_data.windows_per_second.median().median(), by_data.peak_mb.max().max()
+        rows.append([system, *fits, f"{windows:,.0f}{mark}", f"{memory:,.0f}{mark}"])
     return list_table(["system", *data, "windows/s", "peak MB"], rows)
 
 

@@ -5,11 +5,11 @@ from time import perf_counter
 import numpy as np
 from compare import machine
 from paper.cases import make, parts_of
-from sklearn.metrics import recall_score
+from readings import accuracies, predict_alone
 
 from skdive.metrics import dci, latent_blocks, mig, modularity, rrse, sap, total_correlation
 
-MOST = 3000  # test windows that the scores of the latents are computed from, evenly spaced
+FEWEST, MOST = 500, 3000  # test windows that the scores of the latents take, evenly spaced
 
 
 def scores(model, test):
@@ -20,51 +20,34 @@ def scores(model, test):
         "forecast": rrse(test.y, y),
         "forecast_global": rrse(test.y, y, mean="global"),
         "forecast_alone": rrse(test.y, predict_alone(model, test.X)),
-        **latent_scores(model, test[:: -(-len(test) // MOST)]),
+        **latent_scores(model, test),
         **accuracies(model, test),
     }
-
-
-def predict_alone(model, X):
-    """The forecast of the network without the second one, which is fitted after it."""
-    module = model.net_.module_
-    ridge, module.ridge = module.ridge, None
-    try:
-        return model.predict(X)
-    finally:
-        module.ridge = ridge
 
 
 def latent_scores(model, test):
     """How the latents go with the factors: over single dimensions, and over blocks for MIG.
 
     A block is what belongs to a factor, and the conditional latents; a model without marginal
-    latents has none.
+    latents has none. Few windows say nothing: chance would be most of each score.
     """
-    Z, labels = model.transform(test.X), test.marginals
-    has_blocks = bool(getattr(model, "factor_names_", ()))
-    blocks = latent_blocks(model.get_feature_names_out())
-    return {
-        "mig": mig(Z, labels),
-        "mig_blocks": mig(Z, labels, blocks=blocks) if has_blocks else None,
-        "sap": sap(Z, labels),
-        "modularity": modularity(Z, labels),
-        "total_correlation": total_correlation(Z),
-        **dci(Z, labels)._asdict(),
-    }
-
-
-def accuracies(model, test):
-    """Balanced accuracy of telling each factor, of a model that does."""
-    if not getattr(model, "factor_names_", ()):
+    if len(test) < FEWEST:
         return {}
-    result = {}
-    for factor, told in zip(model.factor_names_, model.predict_marginals(test.X).T, strict=True):
-        known = test.marginals[factor].to_numpy()
-        options = dict(labels=np.unique(known), average="macro", zero_division=0)
-        score = recall_score(known, told.astype(known.dtype), **options)
-        result[f"accuracy {factor}"] = score
-    return result
+    test = test[:: -(-len(test) // MOST)]
+    Z, labels = model.transform(test.X), test.marginals
+    shuffled = labels.sample(frac=1, random_state=0)
+    scores = by_dimension(Z, labels) | {"total_correlation": total_correlation(Z)}
+    if getattr(model, "factor_names_", ()):
+        blocks = latent_blocks(model.get_feature_names_out())
+        scores["mig_blocks"] = mig(Z, labels, blocks=blocks)
+    chance = by_dimension(Z, shuffled)
+    return scores | {f"{score} by chance": value for score, value in chance.items()}
+
+
+def by_dimension(Z, labels):
+    """Scores of single dimensions that have labels to go by."""
+    scores = {"mig": mig(Z, labels), "sap": sap(Z, labels), "modularity": modularity(Z, labels)}
+    return scores | dci(Z, labels)._asdict()
 
 
 def run(key, folder):

@@ -29,15 +29,18 @@ RESULTS = {  # the first table
     "mig": "MIG",
     "mig_blocks": "MIG, blocks",
 }
-LATENTS = {  # the second
+BY_DIMENSION = {  # the second, and the third for shuffled labels
     "sap": "SAP",
     "modularity": "modularity",
     "disentanglement": "DCI: disentanglement",
     "completeness": "completeness",
     "informativeness": "informativeness",
-    "total_correlation": "total correlation",
 }
+LATENTS = BY_DIMENSION | {"total_correlation": "total correlation"}
 LOWER_IS_BETTER = {"total_correlation", *(score for score in RESULTS if "mig" not in score)}
+CHANCE = {f"{score} by chance": word for score, word in ({"mig": "MIG"} | BY_DIMENSION).items()}
+GAINS = RESULTS | LATENTS
+del GAINS["modularity"]  # latents that say nothing have a high one
 
 
 def write_tables(path, records, keys):
@@ -45,6 +48,7 @@ def write_tables(path, records, keys):
     frame = records.frame(keys)
     lines = [f"{len(frame)} of {len(keys)} runs are done.", ""]
     if len(frame):
+        frame = frame.reindex(columns=frame.columns.union([*RESULTS, *LATENTS, *CHANCE]))
         lines = [*conditions(frame, len(keys)), ""]
         for (split, horizon), runs in frame.groupby(["split", "horizon"], sort=False):
             lines += section(runs, split, horizon)
@@ -55,22 +59,21 @@ def write_tables(path, records, keys):
 def conditions(frame, n_keys):
     """Sentences on what the tables hold."""
     first = frame.iloc[0]
-    machines = sorted({text.split(". ", 1)[1] for text in frame.machine})
     seeds = frame.groupby(["split", "horizon", "setting", "model"]).seed.nunique()
     few, many = seeds.min(), seeds.max()
-    counted = f"{many} seeds" if few == many else f"{few} to {many} seeds"
-    lines = [f"Lookback {first.lookback}, stride {first.stride}; {counted}"]
-    lines[0] += "." if len(frame) == n_keys else f"; {len(frame)} of {n_keys} runs are done."
-    return [*lines, *machines]
+    seeds = f"{few} to {many} seeds" if few < many else "1 seed" if many == 1 else f"{many} seeds"
+    words = f"Lookback {first.lookback}, stride {first.stride}; {seeds}"
+    words += "." if len(frame) == n_keys else f"; {len(frame)} of {n_keys} runs are done."
+    return [words, *sorted({text.split(". ", 1)[1] for text in frame.machine})]
 
 
 def section(runs, split, horizon):
-    """Three tables: main scores, other scores of the latents, and what DeepDIVE gains."""
+    """Main scores, other scores of the latents, those by chance, and what DeepDIVE gains."""
     first = runs.iloc[0]
     accuracies = [column for column in runs if column.startswith("accuracy ")]
     group = next(group for group, names in GROUPS.items() if first["data"] in names)
     compare = group == "gait" or horizon == 24
-    main, latents, gains = [], [], []
+    main, latents, chance, gains = [], [], [], []
     for setting, model in product(SETTINGS, MODELS):
         found, whole = (
             runs[(runs.setting == setting) & (runs.model == name)].set_index("seed")
@@ -78,28 +81,40 @@ def section(runs, split, horizon):
         )
         if found.empty:
             continue
+        row = [setting, model]
         cells = [mean_and_spread(found[score]) for score in RESULTS]
         cells += PAPER[group].get(model, ("", "", "")) if compare else ()
-        main.append([setting, model, *cells])
+        main.append([*row, *cells])
         cells = [mean_and_spread(found[score]) for score in LATENTS]
         cells += [mean_and_spread(found[accuracy], 2) for accuracy in accuracies]
         cells += [f"{found.fit_seconds.mean():.0f}", f"{found.epochs.mean():.0f}"]
-        latents.append([setting, model, *cells])
+        latents.append([*row, *cells])
+        chance.append([*row, *(mean_and_spread(found[score]) for score in CHANCE)])
         shared = found.index.intersection(whole.index)
         if model != "DeepDIVE" and len(shared):
             ours, theirs = whole.loc[shared], found.loc[shared]
-            scores = RESULTS | LATENTS
-            cells = [gain(ours[s], theirs[s], s in LOWER_IS_BETTER) for s in scores]
-            gains.append([setting, model, *cells])
-    title = f"**Split by {split}, horizon {horizon}**: {first.n_train:,} windows for training, "
-    title += f"{first.n_valid:,} for validation, {first.n_test:,} for test; "
-    title += f"factors {', '.join(first.factors)}."
-    start = ["setting", "model"]
-    header = [*start, *RESULTS.values(), *PRINTED * compare]
-    lines = [title, "", *list_table(header, main), ""]
-    header = [*start, *LATENTS.values(), *accuracies, "fit, s", "epochs"]
-    lines += ["Other scores of the latents, and the fit:", "", *list_table(header, latents), ""]
-    if gains:
-        header = [*start, *(RESULTS | LATENTS).values()]
-        lines += ["DeepDIVE less each other model:", "", *list_table(header, gains), ""]
+            cells = [gain(ours[s], theirs[s], s in LOWER_IS_BETTER) for s in GAINS]
+            gains.append([*row, *cells])
+    sizes = (spread_of(runs[f"n_{part}"]) for part in ("train", "valid", "test"))
+    title = "**Split by {}, horizon {}**: {} windows for training, {} for validation, {} for test; "
+    title = title.format(split, horizon, *sizes) + f"factors {', '.join(first.factors)}."
+    tables = {
+        title: ([*RESULTS.values(), *PRINTED * compare], main),
+        "Other scores of the latents, and the fit:": (
+            [*LATENTS.values(), *accuracies, "fit, s", "epochs"],
+            latents,
+        ),
+        "What the latents score for shuffled labels:": (CHANCE.values(), chance),
+        "DeepDIVE less each other model:": (GAINS.values(), gains),
+    }
+    lines = []
+    for words, (header, rows) in tables.items():
+        if any(any(row[2:]) for row in rows):
+            lines += [words, "", *list_table(["setting", "model", *header], rows), ""]
     return lines
+
+
+def spread_of(counts):
+    """A count, or the smallest and the largest one where they differ by seed."""
+    few, many = counts.min(), counts.max()
+    return f"{few:,}" if few == many else f"{few:,} to {many:,}"
