@@ -1,5 +1,7 @@
 """Disentangled forecasts and embeddings of time series, as scikit-learn estimators."""
 
+from importlib.metadata import version
+
 from skdive.baselines import BetaTCVAEForecaster, VAEForecaster
 from skdive.encoder import DeepDIVEEncoder
 from skdive.forecaster import DeepDIVEForecaster
@@ -17,3 +19,4 @@ __all__ = [
     "Windows",
     "sliding_windows",
 ]
+__version__ = version("skdive")

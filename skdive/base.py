@@ -13,12 +13,11 @@ from skdive.batches import (
     Standardiser,
     WindowBatches,
     continued_channels,
-    newest_tail,
     offset_of,
-    progress_of,
     standardise,
 )
 from skdive.checks import can_autocast, can_compile, resolve_device
+from skdive.holdout import newest_tail, progress_of
 from skdive.inference import LatentModel
 from skdive.objective import Objective
 from skdive.parallel import Process, launched_process
@@ -81,7 +80,7 @@ class BaseWindowModel(CallbackSupportMixin, LatentModel):
         train, valid = everything, None
         if held_out is None and self.early_stopping:
             train, valid = newest_tail(positions, x.series_of(), span, self.validation_fraction)
-            if len(train) < 2:  # too few windows to hold any out
+            if len(train) < 2 or not len(valid):  # too few windows to hold any out
                 train, valid = everything, None
             self._warn_unlearnt(codes, train)
 
@@ -94,20 +93,23 @@ class BaseWindowModel(CallbackSupportMixin, LatentModel):
             self._scale_y = Standardiser.of(y[train])
             sources = continued_channels(x[train], y[train])
 
-        data = self._batches(x[train], None if y is None else y[train], codes[train])
+        dtype = torch.float32 if x.dtype == np.float32 else torch.float64
+        data = self._batches(x[train], None if y is None else y[train], codes[train], dtype)
         progress = progress_of(positions[train], x.series_of()[train])
         data.progress = torch.from_numpy(progress).to(self._device)
         valid_data = None
         if held_out is not None:
             labels = self._labels(held_out[2], len(held_out[0]))
-            valid_data = self._batches(*held_out[:2], labels)
+            valid_data = self._batches(*held_out[:2], labels, dtype)
         elif valid is not None:
-            valid_data = self._batches(x[valid], None if y is None else y[valid], codes[valid])
+            future = None if y is None else y[valid]
+            valid_data = self._batches(x[valid], future, codes[valid], dtype)
         self._train(data, valid_data, horizon, sources)
 
-    def _batches(self, x: Windows, y: Windows | None, codes: np.ndarray) -> WindowBatches:
+    def _batches(
+        self, x: Windows, y: Windows | None, codes: np.ndarray, dtype: torch.dtype
+    ) -> WindowBatches:
         """Put windows, futures and codes on the device; one series for both where y continues x."""
-        dtype = torch.float32 if x.dtype == np.float32 else torch.float64
         labels = torch.from_numpy(codes).to(self._device)
         if y is None:
             data = standardise(x, self._scale_x, dtype, self._device)

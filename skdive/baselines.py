@@ -9,7 +9,7 @@ import numpy as np
 from skdive.futures import WindowForecaster
 from skdive.objective import Objective, TotalCorrelationObjective
 from skdive.parallel import Process
-from skdive.watching import with_callbacks
+from skdive.watching import all_or_nothing, with_callbacks
 from skdive.windows import Windows
 
 
@@ -160,6 +160,7 @@ class VAEForecaster(WindowForecaster):
         self.random_state = random_state
 
     @with_callbacks
+    @all_or_nothing
     def fit(self, X: Any, y: Any, X_val: Any = None, y_val: Any = None) -> VAEForecaster:
         """Fit the model to windows and their futures.
 

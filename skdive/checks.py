@@ -62,6 +62,12 @@ def check_parameters(parameters: dict[str, Any]) -> None:
     for name, choices in CHOICES.items():
         if name in parameters and parameters[name] not in choices:
             raise ValueError(f"{name} must be one of {choices}, got {parameters[name]!r}.")
+    callbacks = parameters["callbacks"]
+    if not (callbacks is None or isinstance(callbacks, list | tuple)):
+        raise TypeError(f"callbacks must be a list of callbacks of skorch, got {callbacks!r}.")
+    missing_label: Any = parameters.get("missing_label")
+    if np.ndim(missing_label):
+        raise TypeError(f"missing_label must be one label or None, got {missing_label!r}.")
     if parameters["hidden_dim"] % 4:
         raise ValueError(
             "hidden_dim must be a multiple of 4, the number of attention heads, got "

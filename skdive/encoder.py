@@ -9,11 +9,11 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from skdive.batches import row_positions
 from skdive.checks import check_parameters
+from skdive.holdout import row_positions
 from skdive.layers import NormedWindow
 from skdive.marginals import BaseDeepDIVE
-from skdive.watching import with_callbacks
+from skdive.watching import all_or_nothing, with_callbacks
 from skdive.windows import Windows
 
 
@@ -173,6 +173,7 @@ class DeepDIVEEncoder(BaseDeepDIVE):
         self.random_state = random_state
 
     @with_callbacks
+    @all_or_nothing
     def fit(
         self,
         X: Any,

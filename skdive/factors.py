@@ -122,7 +122,7 @@ class FactorCodec:
         if len(columns) != len(self.names_):
             raise ValueError(
                 f"marginals has {len(columns)} factors, but {len(self.names_)} were fitted: "
-                f"{list(self.names_)}."
+                f"{list(self.names_)}. Give each of them, as missing_label where it is unknown."
             )
         if names is not None and self._has_names:
             if set(names) != set(self.names_):

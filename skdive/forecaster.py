@@ -8,7 +8,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skdive.futures import WindowForecaster
 from skdive.marginals import BaseDeepDIVE
-from skdive.watching import with_callbacks
+from skdive.watching import all_or_nothing, with_callbacks
 
 
 class DeepDIVEForecaster(WindowForecaster, BaseDeepDIVE):
@@ -178,6 +178,7 @@ class DeepDIVEForecaster(WindowForecaster, BaseDeepDIVE):
         self.random_state = random_state
 
     @with_callbacks
+    @all_or_nothing
     def fit(
         self,
         X: Any,

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from sklearn.base import RegressorMixin
+from sklearn.metrics import r2_score
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import (
     check_array,
@@ -16,8 +17,9 @@ from sklearn.utils.validation import (
 from torch import Tensor
 
 from skdive.base import BaseWindowModel
-from skdive.batches import row_positions, standardise
+from skdive.batches import standardise
 from skdive.checks import check_int, check_parameters, check_windows
+from skdive.holdout import row_positions
 from skdive.layers import NormedWindow
 from skdive.losses import gaussian_nll, laplace_nll
 from skdive.scoring import RunningR2
@@ -30,6 +32,8 @@ class WindowForecaster(RegressorMixin, BaseWindowModel):
     """Base of the estimators that forecast the futures of windows."""
 
     _monitor = "valid_forecast"
+    _y_ndim: int
+    _y_shape: tuple[int, int]
 
     def _given(
         self,
@@ -77,6 +81,8 @@ class WindowForecaster(RegressorMixin, BaseWindowModel):
             ndim = y.ndim
             if y.size == 0:
                 raise ValueError(f"{name} is empty: it has shape {y.shape}; horizon must be >= 1.")
+            if not reset and self._y_ndim == 2 == ndim and y.shape[1] == np.prod(self._y_shape):
+                y = y.reshape(len(y), *self._y_shape)  # time-major, as Windows of futures are
             floats = y if y.dtype in (np.float32, np.float64) else y.astype(np.float64)
             futures = Windows.from_array(floats.reshape(len(y), y.shape[1] if ndim > 1 else 1, -1))
         check_consistent_length(range(n), range(len(futures)))
@@ -137,9 +143,10 @@ class WindowForecaster(RegressorMixin, BaseWindowModel):
         r2 : float
             Mean over the columns of `y`: steps and targets. 1 is perfect; the mean of `y` gets 0.
         """
-        if not isinstance(y, Windows) or len(y) < 2:
-            return super().score(X, y, sample_weight)
         check_is_fitted(self)
+        if not isinstance(y, Windows) or len(y) < 2:
+            y_true, y_pred = (np.asarray(v).reshape(len(v), -1) for v in (y, self.predict(X)))
+            return r2_score(y_true, y_pred, sample_weight=sample_weight)
         windows = self._windows(X)
         futures = self._futures(y, len(windows), "y")
         weight = np.ones(len(windows)) if sample_weight is None else np.asarray(sample_weight)
@@ -165,7 +172,8 @@ class WindowForecaster(RegressorMixin, BaseWindowModel):
             return polars.DataFrame(y, schema=columns)
         import pandas
 
-        return pandas.DataFrame(y, columns=columns, index=getattr(X, "index", None))
+        index = X.index if isinstance(X, pandas.DataFrame) else None
+        return pandas.DataFrame(y, columns=columns, index=index)
 
     def score_samples(self, X: Any, y: Any = None, *, return_terms: bool = False) -> Any:
         """Evidence lower bound of each window: low where a window is unusual.

@@ -16,6 +16,8 @@ from skdive.storage import all_finite, check_copied, chunks, is_zarr
 
 __all__ = ["Series", "agree", "as_list", "check_finite", "cut", "panel", "read", "resolve", "stack"]
 
+MOST_OF = 0.75  # of the windows are to be left by the holes in time stamps; if not, warn
+
 
 class Series(NamedTuple):
     """One series as it was given, and what messages call it."""
@@ -97,10 +99,13 @@ def read(data: Any, name: Any, what: str, wanted: list, dtype: np.dtype) -> Seri
         raise ValueError(f"{what} is empty: {len(frame)} rows and {frame.shape[1]} channels.")
     bad = [c for c, t in frame.dtypes.items() if not is_numeric_dtype(t) or t.kind == "c"]
     if bad:
+        stamps = [c for c in bad if frame.dtypes[c].kind == "M"]
+        advice = "Name them in `marginals` if they label the windows, else convert or drop them."
+        if stamps and not isinstance(index, pd.DatetimeIndex):
+            advice = f"Make time stamps the index: frame.set_index({stamps[0]!r})."
         raise ValueError(
             f"{what} has columns that are not real numbers: {bad} of dtype "
-            f"{[str(frame.dtypes[c]) for c in bad]}. Name them in `marginals` if they label the "
-            "windows, else convert or drop them."
+            f"{[str(frame.dtypes[c]) for c in bad]}. {advice}"
         )
     with np.errstate(over="ignore"):  # what overflows is reported, with its place, as infinite
         values = frame.to_numpy(dtype=dtype, na_value=np.nan)
@@ -154,12 +159,15 @@ def _has_freq(index: pd.DatetimeIndex) -> bool:
 def cut(parts: list[Series], span: int, stride: int) -> tuple[list[Series], list[np.ndarray]]:
     """First rows of the windows of each series, and the series that have any."""
     kept, starts, short, longest = [], [], [], 0
+    whole = n_holes = 0  # windows that there would be without holes, and these
     for part in parts:
         longest = max(longest, int(np.diff(part.edges).max()))
         rows = np.concatenate([np.arange(a, b - span + 1, stride) for a, b in pairwise(part.edges)])
         if len(rows):
             kept.append(part)
             starts.append(rows)
+            whole += len(range(0, len(part.index) - span + 1, stride))
+            n_holes += len(part.edges) - 2
         else:
             short.append(part)
     needed = f"one window needs lookback + gap + horizon = {span} steps in a row"
@@ -174,6 +182,15 @@ def cut(parts: list[Series], span: int, stride: int) -> tuple[list[Series], list
     if short:
         names = ", ".join(repr(part.name) for part in short[:5]) + ", ..." * (len(short) > 5)
         warn(f"{len(short)} series too short and left out: {names}; {needed}.", stacklevel=3)
+    n_windows = sum(map(len, starts))
+    if n_windows < MOST_OF * whole:
+        warn(
+            f"{n_holes} holes in the time stamps leave {n_windows} of {whole} windows: {needed}. "
+            "Fill them, for instance with asfreq() and interpolate(). If stamps are regular in a "
+            "way that is not seen, give their step with to_period(), or drop them with "
+            "reset_index(drop=True).",
+            stacklevel=3,
+        )
     return kept, starts
 
 

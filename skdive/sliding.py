@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import ceil
@@ -68,6 +68,16 @@ class WindowSet:
     stride: int
     index: pd.Index
     series: pd.Index | None = None
+
+    def __iter__(self) -> Iterator:
+        raise TypeError(
+            "a WindowSet is no sequence of windows: pass w.X, w.y and w.marginals of a WindowSet w."
+        )
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        raise TypeError(
+            "expected windows, got a WindowSet: pass w.X, w.y and w.marginals of a WindowSet w."
+        )
 
     @property
     def origins(self) -> pd.Index:

@@ -67,6 +67,7 @@ class InterleavedNet(NeuralNet):
     @property
     def _default_callbacks(self) -> list[tuple[str, Callback]]:
         quiet = [f"{part}_{term}" for part in ("train", "valid") for term in TERMS]
+        quiet.remove("valid_forecast")  # what forecasters stop by
         return [("epoch_timer", EpochTimer()), ("print_log", PrintLog(keys_ignored=quiet))]
 
     def initialize_module(self) -> InterleavedNet:

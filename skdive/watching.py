@@ -1,8 +1,9 @@
-"""How scikit-learn's own callbacks (1.9 and later) follow the training."""
+"""What is around a fit: scikit-learn's own callbacks (1.9 and later), and a way back."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 try:
@@ -15,6 +16,22 @@ except ImportError:
     def with_callbacks(method: Callable) -> Callable:
         """Leave a method as it is, where scikit-learn has no callbacks yet."""
         return method
+
+
+def all_or_nothing(fit: Callable) -> Callable:
+    """Leave an estimator as it was where its `fit` fails."""
+
+    @wraps(fit)
+    def whole(self: Any, *args: Any, **kwargs: Any) -> Any:
+        before = dict(vars(self))
+        try:
+            return fit(self, *args, **kwargs)
+        except BaseException:
+            vars(self).clear()
+            vars(self).update(before)
+            raise
+
+    return whole
 
 
 class EpochWatcher:

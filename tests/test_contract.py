@@ -12,7 +12,8 @@ from sklearn import config_context
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV, TimeSeriesSplit
+from sklearn.metrics import r2_score
+from sklearn.model_selection import GridSearchCV, TimeSeriesSplit, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
@@ -55,6 +56,40 @@ def test_frames(model, w, kind):
     forecast = framed.predict(w.X)
     assert list(forecast.columns)[:3] == ["east_1", "west_1", "east_2"]
     np.testing.assert_array_equal(np.asarray(forecast), model.predict(w.X))
+
+
+def test_a_list_gives_a_frame_without_an_index():
+    X = np.random.default_rng(0).normal(size=(20, 4)).tolist()
+    model = forecaster().set_output(transform="pandas").fit(X, [row[:2] for row in X])
+    assert model.predict(X[:3]).index.tolist() == [0, 1, 2]
+
+
+def test_validation_windows_are_of_the_dtype_of_the_fit(w):
+    X, y = np.asarray(w.X), np.asarray(w.y).reshape(len(w), 6, 2)
+    single = X.astype(np.float32), y.astype(np.float32)
+    for train, valid in [((X, y), single), (single, (X, y))]:
+        model = forecaster().fit(*train, X_val=valid[0][-50:], y_val=valid[1][-50:])
+        assert model.predict(valid[0]).dtype == valid[0].dtype
+
+
+def test_futures_in_the_layout_of_a_forecast(model, w):
+    """Of windows: as `predict` returns them, and as `np.asarray` gives them."""
+    flat = np.asarray(w.y)
+    np.testing.assert_array_equal(model.score_samples(w.X, flat), model.score_samples(w.X, w.y))
+    assert model.score(w.X, flat) == pytest.approx(model.score(w.X, w.y))
+    other = forecaster().fit(w.X, w.y, w.marginals, X_val=w.X, y_val=flat)
+    np.testing.assert_array_equal(
+        other.predict(w.X),
+        forecaster().fit(w.X, w.y, w.marginals, X_val=w.X, y_val=w.y).predict(w.X),
+    )
+
+
+def test_the_score_of_futures_with_three_dimensions(w):
+    X, y = np.asarray(w.X), np.asarray(w.y).reshape(len(w), 6, 2)
+    model = forecaster().fit(X, y)
+    expected = r2_score(y.reshape(len(y), -1), model.predict(X).reshape(len(y), -1))
+    assert model.score(X, y) == pytest.approx(expected)
+    assert np.isfinite(cross_val_score(forecaster(), X, y, cv=2)).all()
 
 
 def test_copies_predict_the_same(model, w):

@@ -83,6 +83,8 @@ BAD_PARAMETERS = [
     ("device", "cuda:7", "not there"),
     ("device", "tpu", "device must be"),
     ("n_channels", 3, "not a multiple of n_channels=3"),
+    ("callbacks", "log", "callbacks must be a list of callbacks of skorch, got 'log'"),
+    ("missing_label", [-1], r"missing_label must be one label or None, got \[-1\]"),
 ]
 
 
@@ -94,6 +96,26 @@ def test_parameters(Estimator, name, value, message):
     y = LABELS if Estimator is DeepDIVEEncoder else Y
     with pytest.raises((ValueError, TypeError), match=message):
         Estimator(**{name: value}).fit(X, y)
+
+
+@pytest.mark.parametrize("Estimator", ESTIMATORS)
+def test_a_fit_that_fails_leaves_the_model_as_it_was(Estimator):
+    y = LABELS if Estimator is DeepDIVEEncoder else Y
+    model = Estimator(max_epochs=1, random_state=0).fit(X, y)
+    before = model.transform(X)
+    bad = np.full((30, 2), -1) if Estimator is DeepDIVEEncoder else np.full((30, 3), np.nan)
+    with pytest.raises(ValueError, match=r"no label at all|NaN"):
+        model.fit(X[:, :4], bad)
+    np.testing.assert_array_equal(model.transform(X), before)
+    assert model.n_features_in_ == 8
+
+
+def test_a_window_set_is_not_windows():
+    w = sliding_windows(RNG.normal(size=(40, 2)), 8, 2)
+    with pytest.raises(TypeError, match=r"got a WindowSet: pass w\.X"):
+        DeepDIVEForecaster().fit(w, w.y)
+    with pytest.raises(TypeError, match=r"no sequence of windows: pass w\.X"):
+        _x, _y = w
 
 
 def test_nothing_to_encode():
@@ -119,6 +141,10 @@ def test_other_windows_than_in_fit():
         model.predict(X, marginals=LABELS)
     with pytest.raises(ValueError, match="Z must have shape"):
         model.inverse_transform(X)
+    two = np.column_stack([LABELS, LABELS // 2])
+    model = DeepDIVEForecaster(max_epochs=1).fit(X, Y, marginals=two)
+    with pytest.raises(ValueError, match=r"has 1 factors, but 2 .* as missing_label where"):
+        model.predict(X, marginals=LABELS)
 
 
 def test_a_class_that_only_validation_windows_have():

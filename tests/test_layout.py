@@ -34,6 +34,7 @@ PLAN = {
     "linear": (3, {"torch"}),
     "losses": (3, {"torch"}),
     "model": (4, {"torch"}),
+    "holdout": (4, {"numpy"}),
     "batches": (4, {"numpy", "torch"}),
     "objective": (5, {"torch"}),
     "ridge": (5, {"torch"}),

@@ -63,6 +63,7 @@ def contiguous(w, step):
     return all(((t[1:] - t[:-1]) == step).all() for t in stamps)
 
 
+@pytest.mark.filterwarnings("ignore:.* holes in the time stamps leave")
 @settings(deadline=None, max_examples=50)
 @given(dropped=st.sets(st.integers(0, 59), max_size=6), **sizes)
 def test_windows_never_cross_a_hole_and_none_is_missed(dropped, lookback, horizon, gap, stride):
@@ -106,6 +107,14 @@ def test_a_change_of_the_clock_is_no_hole(month, drop_freq):
     w = sliding_windows(frame.drop(index=frame.index[hole]), 5, 2)
     assert contiguous(w, pd.Timedelta("1h"))
     assert len(w) == 24 * 7 - 1 - 2 * 6
+
+
+def test_holes_that_cost_many_windows_are_told():
+    index = pd.bdate_range("2024-01-01", periods=60)
+    series = pd.Series(np.arange(60.0), index)
+    sliding_windows(series, 5, 1)
+    with pytest.warns(UserWarning, match=r"11 holes in the time stamps leave 23 of 56"):
+        sliding_windows(series.drop(index[20]), 3, 1)
 
 
 def test_days_are_regular_on_the_calendar():
@@ -224,6 +233,12 @@ text = hourly(10).assign(site=list("xxxxxyyyyy"), when=pd.Timestamp("2024-01-01"
             "'y' has NaN .* 8",
         ),
         (text, {}, ValueError, r"\['site', 'when'\] of dtype .* Name them in `marginals`"),
+        (
+            text.reset_index(drop=True),
+            {"marginals": ["site"]},
+            ValueError,
+            r"\['when'\] of .*set_index\('when'\)",
+        ),
         (hourly(10) * 1j, {}, ValueError, r"not real numbers: \['a', 'b'\].* 'complex128'"),
         (np.ones(10) * 1j, {}, ValueError, "must be real numbers, .* complex128"),
         (np.ones(10, dtype=object), {}, ValueError, "must be real numbers, .* dtype object"),
