@@ -94,6 +94,51 @@ def test_deepdive_sees_the_windows_of_the_file(benchmark, problem):
     assert system._model.factor_names_ == ("hour", "dayofweek")
 
 
+RATES = {  # of the first six epochs of ten, as the authors' code sets them
+    "constant": [1, 1, 1, 1, 1, 1],
+    "halved": [1, 1, 0.5, 0.25, 0.125, 0.0625],
+    "halved three times": [1, 1, 1, 0.5, 0.5, 0.25],
+    "a tenth less": [1, 1, 1, 1, 0.9, 0.81],
+    "cosine": [1, 0.9755, 0.9045, 0.7939, 0.6545, 0.5],
+    "one cycle": [0.04, 0.52, 1, 0.9619, 0.8536, 0.6913],
+}
+
+
+def test_rates_are_those_that_were_published(benchmark):
+    published = importlib.import_module("forecasting.published")
+    assert set(published.RATES) == set(RATES)
+    for name, expected in RATES.items():
+        rates = [published.RATES[name](epoch, 10) for epoch in range(6)]
+        assert rates == pytest.approx(expected, abs=1e-4), name
+
+
+def test_a_data_set_has_its_own_published_settings_or_a_choice(benchmark):
+    published = importlib.import_module("forecasting.published")
+    for system, settings in published.SETTINGS.items():
+        for data in ("ETTh1", "ETTh2", "PJM", "exchange", "forces"):
+            chosen = published.options(system, data)["like"]
+            assert chosen
+            assert set(chosen) <= set(settings)
+        assert all(setting["rate"] in published.RATES for setting in settings.values())
+    assert published.options("TiDE", "ETTh2")["like"] == ["ETTh2"]
+    assert published.options("iTransformer", "exchange")["like"] == ["ETTh2"]
+    assert published.options("PatchTST", "PJM")["like"] == ["ETTh", "electricity"]
+
+
+@pytest.mark.parametrize("system", ["NLinear", "LightGBM"])
+def test_a_peer_sees_the_windows_of_the_file_and_learns(benchmark, problem, system):
+    """Where it is installed."""
+    pytest.importorskip("neuralforecast" if system == "NLinear" else "lightgbm")
+    peer = benchmark.systems.make(system, 1)
+    settings = {name: values[-1] for name, values in peer.options("PJM").items()}
+    if system == "NLinear":
+        settings["like"] = "ETTh2"  # the highest rate, as there are few windows
+    peer.fit(problem, settings, 0)
+    assert benchmark.problem.checksum(peer.windows) == problem.checksum
+    _, mae = benchmark.measure.errors(peer, "test", peer.predict("test"))
+    assert mae < 0.5  # of values with a standard deviation of 1
+
+
 def test_tuning_begins_with_the_defaults(benchmark):
     defaults = DeepDIVEForecaster().get_params()
     assert {name: values[0] for name, values in benchmark.deepdive.TUNED.items()}.items() <= (
