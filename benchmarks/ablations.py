@@ -17,8 +17,8 @@ from time import perf_counter
 
 import numpy as np
 from ablation_tables import ERRORS, write_table
-from compare import machine
 from data import FORECASTING, LOOKBACK, Task, task_parts
+from machine import machine
 from paper.cases import CASES
 from readings import accuracies, predict_alone
 from records import Records, arguments, settings_of

@@ -1,21 +1,13 @@
-"""What the benchmarks share: timing two things in turn, peak memory of a process, a table."""
+"""What the benchmarks of speed share: timing two things in turn, a process, a table."""
 
-import os
-import platform
 import subprocess
 import sys
-from datetime import date
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from time import perf_counter
 from typing import NamedTuple
 
 import numpy as np
-import torch
+from machine import machine
 from records import list_table
-
-PACKAGES = ("skdive", "torch", "scikit-learn", "skorch", "neuralforecast", "darts", "u8darts")
-MB = 2**20
 
 
 class Row(NamedTuple):
@@ -77,15 +69,6 @@ def show(value, is_rate=False):
     return f"{value * factor:.3g} {unit}"
 
 
-def peak_memory():
-    """Peak resident memory of this process in bytes, on Linux.
-
-    Not ``ru_maxrss``, which a child process inherits from the parent that started it.
-    """
-    status = Path("/proc/self/status").read_text(encoding="utf-8")
-    return int(status.split("VmHWM:")[1].split()[0]) * 1024
-
-
 def in_child(script, *arguments):
     """Run a script in a fresh process; the last line that it prints, as floats."""
     command = [sys.executable, script, *map(str, arguments)]
@@ -93,23 +76,6 @@ def in_child(script, *arguments):
     if run.returncode:
         raise RuntimeError(f"{' '.join(command)} failed:\n{run.stderr}")
     return [float(word) for word in run.stdout.splitlines()[-1].split()]
-
-
-def machine():
-    """Sentences that say where and with what the numbers came about."""
-    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    hardware = f"{names[0] if names else platform.machine()}, {os.cpu_count()} cores, "
-    hardware += f"{torch.get_num_threads()} threads"
-    if torch.cuda.is_available():
-        hardware += f", {torch.cuda.get_device_name()}"
-    versions = [f"Python {platform.python_version()}"]
-    for package in PACKAGES:
-        try:
-            versions.append(f"{package} {version(package)}")
-        except PackageNotFoundError:
-            continue
-    return f"{date.today()}. {hardware}. {', '.join(versions)}."
 
 
 def print_row(row):

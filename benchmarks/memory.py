@@ -9,7 +9,8 @@ import warnings
 
 import numpy as np
 import torch
-from compare import MB, Row, in_child, peak_memory
+from compare import Row, in_child
+from machine import MB, memory
 from sklearn.model_selection import GridSearchCV, TimeSeriesSplit
 
 from skdive import DeepDIVEForecaster, sliding_windows
@@ -31,13 +32,13 @@ def grid_search(n_steps, n_channels, stride):
     """Peak bytes of a search over windows of a wide series, series included."""
     rng = np.random.default_rng(0)
     warm_up()
-    idle = peak_memory()
+    idle = memory("VmHWM")
     series = rng.standard_normal((n_steps, n_channels), dtype=np.float32)
     w = sliding_windows(series, LOOKBACK, HORIZON, stride=stride)
     model = DeepDIVEForecaster(max_epochs=1)
     cv = TimeSeriesSplit(5, gap=w.embargo)
     GridSearchCV(model, {"lr": [0.001, 0.002]}, cv=cv).fit(w.X, w.y)
-    return peak_memory() - idle
+    return memory("VmHWM") - idle
 
 
 def predict(n, n_most):
@@ -47,9 +48,9 @@ def predict(n, n_most):
     w = sliding_windows(series, LOOKBACK, HORIZON)
     model = DeepDIVEForecaster(max_epochs=1, early_stopping=False)
     model.fit(w.X[:512], w.y[:512]).predict(w.X[:2048])
-    idle = peak_memory()
+    idle = memory("VmHWM")
     model.predict(w.X[:n])
-    return peak_memory() - idle
+    return memory("VmHWM") - idle
 
 
 def memory_search(strides=(24,)):

@@ -16,7 +16,8 @@ import memory
 import peers
 import scaling
 import speed
-from compare import machine, print_row, write_table
+from compare import print_row, write_table
+from machine import machine
 
 TABLES = Path(__file__).parents[1] / "docs" / "benchmarks"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from time import perf_counter
 
 import numpy as np
-from forecasting.measure import versions
+from machine import versions
 from sklearn.metrics import balanced_accuracy_score, recall_score
 
 from embeddings.problem import FOLDS, UNKNOWN, Problem, file_of, person_folds

@@ -1,28 +1,14 @@
 """One run: how well a system forecasts, how long it takes, how much memory it takes."""
 
 import os
-import platform
-from importlib.metadata import PackageNotFoundError, version
 from multiprocessing import get_context
-from pathlib import Path
 from time import perf_counter
 
 import numpy as np
+from machine import MB, memory, versions
 
 from forecasting.problem import Problem, checksum
 from forecasting.systems import make
-
-PACKAGES = ("skdive", "torch", "scikit-learn", "neuralforecast", "lightgbm", "aeon", "numpy")
-MB = 2**20
-
-
-def memory(field):
-    """A field of the status of this process, in bytes: VmRSS is what it takes, VmHWM its peak.
-
-    Not ``ru_maxrss``, which a process inherits from its parent.
-    """
-    status = Path("/proc/self/status").read_text(encoding="utf-8")
-    return int(status.split(f"{field}:")[1].split()[0]) * 1024
 
 
 def errors(system, part, forecast):
@@ -36,17 +22,6 @@ def errors(system, part, forecast):
     if forecast.shape != (done, *y.shape[1:]):
         raise ValueError(f"forecasts have shape {forecast.shape}, targets {(done, *y.shape[1:])}.")
     return squared / forecast.size, absolute / forecast.size
-
-
-def versions():
-    """Versions of what is installed here."""
-    found = {"Python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 def measure(name, path, settings, seed, threads):

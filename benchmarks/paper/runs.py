@@ -3,7 +3,7 @@
 from time import perf_counter
 
 import numpy as np
-from compare import machine
+from machine import machine
 from paper.cases import make, parts_of
 from readings import accuracies, predict_alone
 
