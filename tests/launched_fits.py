@@ -112,7 +112,7 @@ def without_noise(device):
 def with_noise(device):
     """A fit that ends early, and what it says of windows that it has not seen."""
     X, y, labels = data()
-    model = forecaster(device, max_epochs=40, lr=0.01, n_iter_no_change=4, verbose=1)
+    model = forecaster(device, max_epochs=200, lr=0.03, n_iter_no_change=8, verbose=1)
     model.fit(X[:500], y[:500], labels[:500])
     return model, {
         **summary(model),

@@ -109,7 +109,8 @@ def test_the_history_has_the_parts_of_the_divergence(w):
 def test_verbose_prints_the_loss_but_not_its_terms(Estimator, w, capsys):
     make(Estimator, verbose=1).fit(w.X, w.y)
     header = capsys.readouterr().out.splitlines()[0].split()
-    assert header == ["epoch", "train_loss", "train_loss_conditional", "valid_loss", "dur"]
+    losses = ["train_loss", "train_loss_conditional", "valid_forecast", "valid_loss"]
+    assert header == ["epoch", *losses, "dur"]
 
 
 def total_correlation(model, w):
