@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 from warnings import warn
 
@@ -26,7 +27,7 @@ from skdive.watching import CallbackSupportMixin, EpochWatcher
 from skdive.windows import Windows
 
 
-class BaseWindowModel(CallbackSupportMixin, LatentModel):
+class BaseWindowModel(CallbackSupportMixin, LatentModel, ABC):
     """Base of the estimators around a network of windows.
 
     Subclasses say in `fit` what windows, futures and labels are, and choose network and objective;
@@ -35,9 +36,9 @@ class BaseWindowModel(CallbackSupportMixin, LatentModel):
 
     _monitor = "valid_loss"  # what early stopping looks at
 
+    @abstractmethod
     def _network(self) -> dict[str, Any]:
         """Parameters of `DeepDIVE` that the data does not decide."""
-        raise NotImplementedError
 
     def _objective(self, n_windows: int, process: Process) -> Objective:
         """What training on so many windows minimises."""

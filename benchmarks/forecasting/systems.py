@@ -1,5 +1,6 @@
 """What is compared, and what a system must be able to do."""
 
+from abc import ABC, abstractmethod
 from importlib import import_module
 
 # A system and the module that has it; a module imports its library, so only those of an
@@ -25,7 +26,7 @@ MODULES = {
 }
 
 
-class System:
+class System(ABC):
     """A system that learns to forecast windows.
 
     Parameters
@@ -50,16 +51,16 @@ class System:
         """Parameters that a release may change, which are recorded as well."""
         return {}
 
+    @abstractmethod
     def fit(self, problem, settings, seed):
         """Learn from the train part, with the valid part to stop and choose by.
 
         Returns what is worth recording: a dict of numbers and strings.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def predict(self, part):
         """Forecasts of a part: (n, horizon, n_channels)."""
-        raise NotImplementedError
 
     def windows(self, part):
         """Pairs of X and y, as in `Problem.windows`, as the system itself cuts them."""
