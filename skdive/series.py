@@ -16,6 +16,7 @@ from skdive.storage import all_finite, check_copied, chunks, is_zarr
 
 __all__ = ["Series", "agree", "as_list", "check_finite", "cut", "panel", "read", "resolve", "stack"]
 
+UNEVEN = 1.5  # the step of a series may be that many times the step of another; if more, warn
 MOST_OF = 0.75  # of the windows are to be left by the holes in time stamps; if not, warn
 
 
@@ -204,6 +205,15 @@ def agree(parts: list[Series]) -> None:
                     f"all series must have the same {what}, but {parts[0].what} has {first} and "
                     f"{part.what} has {here}."
                 )
+    dated = [p for p in parts if isinstance(p.index, pd.DatetimeIndex) and len(p.index) > 1]
+    steps = sorted(((part.index[1:] - part.index[:-1]).median(), part.what) for part in dated)
+    if steps and steps[-1][0] > UNEVEN * steps[0][0]:
+        (least, of_least), (most, of_most) = steps[0], steps[-1]
+        warn(
+            f"the series have different steps: {least} in {of_least}, {most} in {of_most}. A model "
+            "takes every row for one step; bring them to one step, for instance with resample().",
+            stacklevel=3,
+        )
 
 
 def _channels_of(part: Series) -> str:

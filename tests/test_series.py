@@ -184,6 +184,18 @@ def test_a_panel_of_one_dimensional_series():
     assert_array_equal(np.asarray(sliding_windows(stacked, 4, 2).X), np.asarray(w.X))
 
 
+def test_series_of_different_steps_are_warned_of():
+    slow = hourly(40).resample("2h").mean()
+    with pytest.warns(
+        UserWarning, match=r"0 days 01:00:00 in series 'x', 0 days 02:00:00 in .* 'y'"
+    ):
+        sliding_windows({"x": hourly(40), "y": slow}, lookback=3, horizon=2)
+    months = pd.date_range("2024-01-31", periods=12, freq="ME")
+    days = {"x": months, "y": months.shift(1)}  # of 28 to 31 days
+    series = {name: pd.Series(np.arange(12.0), index=index) for name, index in days.items()}
+    sliding_windows(series, lookback=3, horizon=2)
+
+
 def test_series_that_are_too_short_are_named_and_left_out():
     panel = as_panel("dict", [10, 3, 8, 2])
     with pytest.warns(
