@@ -8,7 +8,6 @@ demo: .venv/extra-plot
 
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
-	for example in examples/*.py examples/scale/*.py; do MPLBACKEND=agg $(BIN)/python $$example || exit 1; done
 
 test-gpu: .venv/extra-test
 	$(BIN)/python -c "import torch; assert torch.cuda.is_available(), 'there is no CUDA device'"

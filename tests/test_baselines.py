@@ -3,6 +3,7 @@
 import copy
 import inspect
 import pickle
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -191,17 +192,17 @@ def test_autocast(Estimator, w):
     )
 
 
-@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")  # of what torch.compile imports
-def test_a_compiled_fit_is_as_good(w):
+def test_a_traced_fit_is_as_good(w, monkeypatch):
     """The batches differ in size, which the estimate depends on."""
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
     plain, compiled = (
         make(BetaTCVAEForecaster, compile=flag, max_epochs=4).fit(w.X, w.y)
         for flag in (False, True)
     )
     for term in (*PARTS, "forecast"):
         found = [model.net_.history[-1, f"train_{term}"] for model in (plain, compiled)]
-        assert found[1] == pytest.approx(found[0], abs=0.2), term
+        assert found[1] == pytest.approx(found[0], rel=0.05, abs=0.2), term
     pickle.loads(pickle.dumps(compiled))
 
 

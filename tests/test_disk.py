@@ -471,7 +471,7 @@ def fit(series):
 series = zarr.open_array(path, mode="r") if kind == "zarr" else np.load(path, mmap_mode="r")
 fit(np.array(series[:30_000]))  # starts the threads, and imports what is imported late
 used = [line.split() for line in open("/proc/self/status") if line.startswith("VmData")]
-limit = int(used[0][1]) * 1024 + (400 << 20)
+limit = int(used[0][1]) * 1024 + (260 << 20)
 resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 
 if kind == "uploaded":
@@ -482,8 +482,8 @@ print("finite:", np.isfinite(fit(np.array(series) if kind == "loaded" else serie
 
 @pytest.fixture(scope="module")
 def larger_than_memory(tmp_path_factory):
-    """600 MB, of which every block of rows is another, as .npy and as an array of zarr."""
-    folder, shape = tmp_path_factory.mktemp("large"), (600_000, 256)
+    """400 MB, of which every block of rows is another, as .npy and as an array of zarr."""
+    folder, shape = tmp_path_factory.mktemp("large"), (400_000, 256)
     block = np.random.default_rng(0).normal(size=(10_000, 256)).astype(np.float32)
     mapped = np.lib.format.open_memmap(folder / "series.npy", "w+", np.float32, shape)
     array = zarr.create_array(
