@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from typing import Any
-from warnings import warn
 
 import numpy as np
 import torch
@@ -23,6 +22,7 @@ from skdive.inference import LatentModel
 from skdive.objective import Objective
 from skdive.parallel import Process, launched_process
 from skdive.training import fit_net, make_net
+from skdive.warning import warn
 from skdive.watching import CallbackSupportMixin, EpochWatcher
 from skdive.windows import Windows
 
@@ -75,7 +75,7 @@ class BaseWindowModel(CallbackSupportMixin, LatentModel, ABC):
         if y is not None:
             horizon, span = y.length, x.length + y.length
             if offset is not None:
-                span = offset + horizon
+                span = max(x.length, offset + horizon)
         codes = self._fit_labels(marginals, len(x))
         everything = np.arange(len(x))
         train, valid = everything, None
@@ -120,7 +120,7 @@ class BaseWindowModel(CallbackSupportMixin, LatentModel, ABC):
             windows = standardise(x, self._scale_x, dtype, self._device)
             futures = standardise(y, self._scale_y, dtype, self._device)
             return WindowBatches(windows, futures, labels)
-        whole = x.steps(0, offset + y.length)
+        whole = x.steps(0, max(x.length, offset + y.length))
         data = standardise(whole, self._scale_x, dtype, self._device)
         columns = None if y.columns is None else torch.from_numpy(y.columns).to(self._device)
         return WindowBatches(data.ahead(0, x.length), data.ahead(offset, y.length), labels, columns)
@@ -171,5 +171,4 @@ class BaseWindowModel(CallbackSupportMixin, LatentModel, ABC):
             warn(
                 f"fit was interrupted in epoch {self.n_iter_}; the model is fitted with the "
                 "weights of the epochs done.",
-                stacklevel=4,
             )

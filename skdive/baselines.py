@@ -57,9 +57,9 @@ class VAEForecaster(WindowForecaster):
     n_iter_no_change : int, default=5
         Epochs without improvement after which training stops.
     device : str, default="auto"
-        "auto" (CUDA if there is any), "cpu", "cuda", "cuda:1", "mps". "accelerate" trains one model
-        in all the processes that `accelerate launch` or `torchrun` started: each is given all the
-        data and takes its share of every batch.
+        "auto" (CUDA if there is any), "cpu", "cuda", "cuda:1". "accelerate" trains one model in all
+        the processes that `accelerate launch` or `torchrun` started: each is given all the data and
+        takes its share of every batch.
     autocast : bool, default=False
         Whether the steps of training compute in bfloat16 where that is safe (`torch.autocast`).
     compile : bool, default=False

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from copy import copy
 from typing import Any, NamedTuple
-from warnings import warn
 
 import numpy as np
 import torch
@@ -14,6 +13,7 @@ from torch import Tensor
 from skdive.layers import NormedWindow, norm_windows
 from skdive.parallel import Process
 from skdive.storage import chunks, runs, stays_on_disk
+from skdive.warning import warn
 from skdive.windows import Windows
 
 CHUNK = {"cpu": 1 << 20, "cuda": 1 << 24}  # values of windows that are computed at a time
@@ -42,7 +42,7 @@ class Standardiser(NamedTuple):
         mean = sum(v.sum(0, dtype=np.float64) for v in chunks(base, begins, ends)) / n_rows
         squares = sum(np.square(v - mean).sum(0) for v in chunks(base, begins, ends))
         std = np.sqrt(squares / n_rows)
-        std[std <= 1e-7 * np.abs(mean)] = 0  # what is left is rounding
+        std[std <= np.finfo(windows.dtype).eps * np.abs(mean)] = 0  # what is left is rounding
         return cls(mean, np.where(std > 0, std, 1.0)).select(windows.columns)
 
     def select(self, columns: np.ndarray | None) -> Standardiser:
@@ -99,7 +99,6 @@ class DeviceWindows:
             warn(
                 f"the series ({values.nbytes / 2**20:.0f} MiB) does not fit on {device}; it stays "
                 "on the host and every batch is copied, which is slower.",
-                stacklevel=2,
             )
             return cls(values, starts, windows.length, device)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 from importlib.util import find_spec
-from numbers import Integral, Real
+from math import inf
+from numbers import Real
 from typing import Any
-from warnings import warn
 
 import numpy as np
 import torch
@@ -16,7 +16,8 @@ from skdive.losses import LIKELIHOODS
 from skdive.model import FUSIONS
 from skdive.parallel import launched_process
 from skdive.storage import all_finite, chunks, runs
-from skdive.windows import Windows
+from skdive.warning import warn
+from skdive.windows import Windows, check_int
 
 INTS = {  # parameter: least value
     "marginal_dim": 1,
@@ -30,8 +31,8 @@ INTS = {  # parameter: least value
 }
 FLOATS = {  # parameter: (accepted, test)
     "dropout": ("in [0, 1)", lambda v: 0 <= v < 1),
-    "beta": ("at least 0", lambda v: v >= 0),
-    "lr": ("greater than 0", lambda v: v > 0),
+    "beta": ("finite and at least 0", lambda v: 0 <= v < inf),
+    "lr": ("finite and greater than 0", lambda v: 0 < v < inf),
     "validation_fraction": ("in (0, 1)", lambda v: 0 < v < 1),
 }
 BOOLS = ("linear_path", "early_stopping", "autocast", "compile")
@@ -75,14 +76,6 @@ def check_parameters(parameters: dict[str, Any]) -> None:
         )
 
 
-def check_int(name: str, value: Any, minimum: int) -> None:
-    """Check that a parameter is an int, and not too small."""
-    if isinstance(value, bool) or not isinstance(value, Integral):
-        raise TypeError(f"{name} must be an int, got {value!r}.")
-    if int(value) < minimum:
-        raise ValueError(f"{name} must be at least {minimum}, got {value}.")
-
-
 def check_windows(windows: Windows, name: str) -> None:
     """Check that there are windows, and that what they show of the base is finite."""
     if not len(windows):
@@ -119,16 +112,15 @@ def resolve_device(device: Any) -> torch.device:
         found = torch.device(device)
     except (RuntimeError, TypeError) as error:
         raise ValueError(
-            "device must be 'auto', 'cpu', 'cuda', 'cuda:<number>', 'mps' or 'accelerate', got "
+            "device must be 'auto', 'cpu', 'cuda', 'cuda:<number>' or 'accelerate', got "
             f"{device!r}."
         ) from error
     n_cuda = torch.cuda.device_count()
-    has_mps = torch.backends.mps.is_available()
-    there = {"cpu": True, "cuda": (found.index or 0) < n_cuda, "mps": has_mps}
+    there = {"cpu": True, "cuda": (found.index or 0) < n_cuda}
     if not there.get(found.type, False):
         raise ValueError(
-            f"device {device!r} is not there: this machine has {n_cuda} CUDA devices"
-            f"{' and mps' if has_mps else ''}. Use device='auto' or 'cpu'."
+            f"device {device!r} is not there: skdive computes on CPUs and CUDA devices, of which "
+            f"this machine has {n_cuda}. Use device='auto' or 'cpu'."
         )
     return found
 
@@ -140,7 +132,6 @@ def can_autocast(device: torch.device, dtype: torch.dtype) -> bool:
             f"autocast=True, but the windows are {str(dtype).removeprefix('torch.')}, which "
             "torch.autocast leaves as it is; training goes on in full precision. Convert the "
             "series to float32 before it is cut into windows.",
-            stacklevel=6,
         )
         return False
     if device.type != "cuda" or torch.version.hip:
@@ -150,7 +141,6 @@ def can_autocast(device: torch.device, dtype: torch.dtype) -> bool:
     warn(
         f"autocast=True, but {torch.cuda.get_device_name(device)} does not compute in bfloat16; "
         "training goes on in full precision.",
-        stacklevel=6,
     )
     return False
 
@@ -165,6 +155,5 @@ def can_compile(device: torch.device) -> bool:
         return True
     warn(
         f"compile=True, but no {missing}, which torch.compile needs; training goes on without.",
-        stacklevel=6,
     )
     return False

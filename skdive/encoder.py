@@ -65,9 +65,9 @@ class DeepDIVEEncoder(BaseDeepDIVE):
     n_iter_no_change : int, default=5
         Epochs without improvement after which training stops.
     device : str, default="auto"
-        "auto" (CUDA if there is any), "cpu", "cuda", "cuda:1", "mps". "accelerate" trains one model
-        in all the processes that `accelerate launch` or `torchrun` started: each is given all the
-        data and takes its share of every batch.
+        "auto" (CUDA if there is any), "cpu", "cuda", "cuda:1". "accelerate" trains one model in all
+        the processes that `accelerate launch` or `torchrun` started: each is given all the data and
+        takes its share of every batch.
     autocast : bool, default=False
         Whether the steps of training compute in bfloat16 where that is safe (`torch.autocast`);
         weights, validation and predictions stay in full precision. Faster on recent GPUs. Windows
@@ -203,26 +203,27 @@ class DeepDIVEEncoder(BaseDeepDIVE):
             If a parameter or the data is not as described.
         """
         check_parameters(self.get_params(deep=False))
+        self._horizon = self.horizon
         x, future = self._parts(X, reset=True)
         held_out = None
         if X_val is not None:
             held_out = (*self._parts(X_val), y_val)
         elif y_val is not None:
             raise ValueError("y_val belongs to X_val, which is None.")
-        positions = x.starts if isinstance(X, Windows) else row_positions(x, self.horizon)
+        positions = x.starts if isinstance(X, Windows) else row_positions(x, self._horizon)
         self._fit(x, future, y, positions, held_out)
         return self
 
     def _parts(self, X: Any, reset: bool = False) -> tuple[Windows, Windows | None]:
         """Check X; what the model encodes of its windows, and what it forecasts of them."""
         windows = super()._windows(X, reset=reset)
-        if not self.horizon:
+        if not self._horizon:
             return windows, None
-        lookback = windows.length - self.horizon
+        lookback = windows.length - self._horizon
         if lookback < 1:
             raise ValueError(
                 f"horizon must be less than the {windows.length} steps of a window, got "
-                f"{self.horizon}."
+                f"{self._horizon}."
             )
         return windows.steps(0, lookback), windows.steps(lookback, windows.length)
 
@@ -243,7 +244,7 @@ class DeepDIVEEncoder(BaseDeepDIVE):
             The last `horizon` steps are forecast from those before.
         """
         check_is_fitted(self)
-        if not self.horizon:
+        if not self._horizon:
             return super().reconstruct(X)
         windows = self._windows(X)
 
@@ -251,7 +252,7 @@ class DeepDIVEEncoder(BaseDeepDIVE):
             return [torch.cat(module.heads(window, *module.infer(window)), dim=2)]
 
         (x,) = self._collect(windows, steps, undo=self._scale_x)
-        return self._in_shape_of_x(x)
+        return x.reshape(np.shape(X))
 
     def score_samples(self, X: Any, *, return_terms: bool = False) -> Any:
         """Evidence lower bound of each window: low where a window is unusual.

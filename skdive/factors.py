@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from typing import Any
-from warnings import warn
 
 import numpy as np
 import pandas as pd
+
+from skdive.warning import warn
 
 __all__ = ["FactorCodec"]
 
@@ -145,8 +146,6 @@ class FactorCodec:
         if unseen:
             warn(
                 f"classes not seen in fit are taken as unknown: {'; '.join(unseen)}.",
-                UserWarning,
-                stacklevel=2,
             )
         return codes
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from skdive.futures import WindowForecaster
@@ -61,9 +62,9 @@ class DeepDIVEForecaster(WindowForecaster, BaseDeepDIVE):
     n_iter_no_change : int, default=5
         Epochs without improvement after which training stops.
     device : str, default="auto"
-        "auto" (CUDA if there is any), "cpu", "cuda", "cuda:1", "mps". "accelerate" trains one model
-        in all the processes that `accelerate launch` or `torchrun` started: each is given all the
-        data and takes its share of every batch.
+        "auto" (CUDA if there is any), "cpu", "cuda", "cuda:1". "accelerate" trains one model in all
+        the processes that `accelerate launch` or `torchrun` started: each is given all the data and
+        takes its share of every batch.
     autocast : bool, default=False
         Whether the steps of training compute in bfloat16 where that is safe (`torch.autocast`);
         weights, validation and predictions stay in full precision. Faster on recent GPUs. Windows
@@ -236,3 +237,53 @@ class DeepDIVEForecaster(WindowForecaster, BaseDeepDIVE):
         windows = self._windows(X)
         known = [] if marginals is None else [self._codes(marginals, len(windows))]
         return self._forecast(windows, X, *known)
+
+    def sample(
+        self, n_samples: int = 1, random_state: Any = None, *, marginals: Any = None
+    ) -> np.ndarray:
+        """Draw windows from the model: latents from their prior, decoded, with noise.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+            Windows to draw.
+        random_state : int, RandomState or None, default=None
+            An int makes the draw repeatable.
+        marginals : array-like or DataFrame of shape (n_samples,) or (n_samples, n_factors), \
+                default=None
+            Labels that the windows are to have. Unknown ones are drawn, as often as `fit` saw them.
+
+        Returns
+        -------
+        X : ndarray of shape (n_samples, lookback * n_channels) or (n_samples, lookback, n_channels)
+            Windows in the units of `fit`, with as many dimensions as there. `inverse_transform`
+            decodes latents without the noise.
+        """
+        check_is_fitted(self)
+        return self._sample(n_samples, random_state, marginals)
+
+    def sample_y(
+        self, X: Any, n_samples: int = 1, random_state: Any = None, *, marginals: Any = None
+    ) -> np.ndarray:
+        """Draw futures of windows: latents from their posterior, forecasts with noise.
+
+        Parameters
+        ----------
+        X : Windows, array-like or DataFrame
+            Windows, in the form and units of `fit`.
+        n_samples : int, default=1
+            Futures to draw of each window.
+        random_state : int, RandomState or None, default=None
+            An int makes the draw repeatable.
+        marginals : array-like or DataFrame of shape (n,) or (n, n_factors), default=None
+            Labels known in advance, or supposed, as in `predict`.
+
+        Returns
+        -------
+        y : ndarray of shape (n, n_samples), (n, horizon, n_samples) or \
+                (n, horizon, n_targets, n_samples)
+            As `predict`, with the samples along the last axis. The steps of a future share its
+            latents; given these, their noise is independent.
+        """
+        check_is_fitted(self)
+        return self._sample_y(X, n_samples, random_state, marginals)

@@ -18,12 +18,12 @@ from torch import Tensor
 
 from skdive.base import BaseWindowModel
 from skdive.batches import standardise
-from skdive.checks import check_int, check_parameters, check_windows
+from skdive.checks import check_parameters, check_windows
 from skdive.holdout import row_positions
 from skdive.layers import NormedWindow
 from skdive.losses import gaussian_nll, laplace_nll
 from skdive.scoring import RunningR2
-from skdive.windows import Windows
+from skdive.windows import Windows, check_int
 
 NOISE = {laplace_nll: "laplace", gaussian_nll: "normal"}  # of numpy, by its likelihood
 
@@ -88,12 +88,13 @@ class WindowForecaster(RegressorMixin, BaseWindowModel):
         check_consistent_length(range(n), range(len(futures)))
         shape = futures.length, futures.n_channels
         if reset:
-            self._y_ndim, self._y_shape, self._y_names = ndim, shape, futures.names
+            self._y_ndim, self._y_shape = ndim, shape
         elif shape != self._y_shape:
             raise ValueError(
                 f"{name} has {shape[0]} steps of {shape[1]} targets, but {self._y_shape[0]} steps "
                 f"of {self._y_shape[1]} targets were fitted."
             )
+        self._check_names(name, futures.names, "_y_names", reset)
         return futures
 
     def predict(self, X: Any) -> Any:
@@ -222,10 +223,14 @@ class WindowForecaster(RegressorMixin, BaseWindowModel):
             decodes latents without the noise.
         """
         check_is_fitted(self)
+        return self._sample(n_samples, random_state)
+
+    def _sample(self, n_samples: int, random_state: Any, marginals: Any = None) -> np.ndarray:
         check_int("n_samples", n_samples, 1)
         rng = check_random_state(random_state)
         module = self._module
-        b = _sample_prior(module.marginal.rbf, n_samples, rng)
+        known = self._labels(marginals, n_samples)
+        b = _sample_prior(module.marginal.rbf, known, rng)
         a = rng.standard_normal((n_samples, module.conditional_dim))
         x = self.inverse_transform(np.hstack([b, a]))
         scale = module.conditional.log_scale_x.detach().exp().cpu().numpy()
@@ -252,10 +257,16 @@ class WindowForecaster(RegressorMixin, BaseWindowModel):
             latents; given these, their noise is independent.
         """
         check_is_fitted(self)
+        return self._sample_y(X, n_samples, random_state)
+
+    def _sample_y(
+        self, X: Any, n_samples: int, random_state: Any, marginals: Any = None
+    ) -> np.ndarray:
         check_int("n_samples", n_samples, 1)
         windows = self._windows(X)
         rng = check_random_state(random_state)
         module, n = self._module, len(windows)
+        known = torch.from_numpy(self._labels(marginals, n))
         draws = []
         for _ in range(n_samples):
             noise = [
@@ -264,7 +275,7 @@ class WindowForecaster(RegressorMixin, BaseWindowModel):
                 self._noise(rng, (n, *self._y_shape[::-1])),
             ]
             extras = [torch.from_numpy(values).to(self.net_.dtype) for values in noise]
-            draws += self._collect(windows, _sampled_forecast, *extras, undo=self._scale_y)
+            draws += self._collect(windows, _sampled_forecast, known, *extras, undo=self._scale_y)
         return self._in_shape_of_y(np.stack(draws, axis=-1))
 
     def _noise(self, rng: Any, shape: tuple[int, ...]) -> np.ndarray:
@@ -282,23 +293,27 @@ def _forecast(module: Any, window: NormedWindow, *codes: Tensor) -> list[Tensor]
 
 
 def _sampled_forecast(
-    module: Any, window: NormedWindow, of_b: Tensor, of_a: Tensor, of_y: Tensor
+    module: Any, window: NormedWindow, known: Tensor, of_b: Tensor, of_a: Tensor, of_y: Tensor
 ) -> list[Tensor]:
     """A draw from p(y | x), out of noise for the latents and for the forecast."""
     q_b = module.infer_marginals(window)
-    b = q_b.mean + q_b.scale * of_b
+    b = module.told(q_b.mean + q_b.scale * of_b, known)
     q_a = module.infer_conditional(window, b)
-    mean = module.forecast(window, b, module.fuse(b, q_a.mean + q_a.scale * of_a)[:, 1])
+    mean = module.forecast(window, b, module.fuse(b, q_a.mean + q_a.scale * of_a)[:, 1], known)
     return [mean + module.conditional.log_scale_y.exp() * of_y]
 
 
-def _sample_prior(rbf: Any, n: int, rng: Any) -> np.ndarray:
-    """Draws of all marginal latents from their prior, (n, n_factors * marginal_dim)."""
+def _sample_prior(rbf: Any, known: np.ndarray, rng: Any) -> np.ndarray:
+    """Draws of all marginal latents, (n, n_factors * marginal_dim).
+
+    From their prior, or around the prototype of the class where its code is `known`, not -1.
+    """
     parts = (rbf.log_priors.exp(), rbf.centres, rbf.scales)
+    arrays = [part.detach().cpu().double().numpy() for part in parts]
+    n = len(known)
     blocks = [np.empty((n, 0))]
-    for factor in zip(*(part.detach().cpu().double().numpy() for part in parts), strict=True):
-        priors, centres, scales = factor
-        codes = rng.choice(len(priors), n, p=priors / priors.sum())
+    for told, priors, centres, scales in zip(known.T, *arrays, strict=True):
+        codes = np.where(told < 0, rng.choice(len(priors), n, p=priors / priors.sum()), told)
         noise = rng.standard_normal((n, centres.shape[1]))
         blocks.append(centres[codes] + scales[codes, None] * noise)
     return np.hstack(blocks)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -47,7 +47,26 @@ class LatentModel(TransformerMixin, BaseEstimator):
                 f"{self.n_features_in_} features as input: {self._shape[0]} steps and "
                 f"{self._shape[1]} channels."
             )
+        self._check_names("X", windows.names, "_channels", reset)
         return windows
+
+    def _check_names(
+        self, what: str, names: Sequence | None, attribute: str, reset: bool = False
+    ) -> None:
+        """Remember the names of channels in fit; later, refuse others or another order.
+
+        Not of a single channel: what was learnt from it may be used for another.
+        """
+        if reset:
+            setattr(self, attribute, names)
+            return
+        fitted = getattr(self, attribute)
+        if names and fitted and names != fitted and self._shape[1] > 1:
+            raise ValueError(
+                f"{what} shows the channels {list(names)}, but {list(fitted)} were fitted. Bring "
+                "the columns of the series into that order; other channels that are to be taken "
+                "for these need their names."
+            )
 
     @property
     def _module(self) -> Any:

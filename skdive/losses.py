@@ -36,6 +36,8 @@ def laplace_nll(target: Tensor, mean: Tensor, log_scale: Tensor, over: tuple[int
 
 def _mean(values: Tensor, over: tuple[int, ...]) -> Tensor:
     """``values.mean(over, keepdim=True)``, whose gradient costs a pass over the values less."""
+    if not over:
+        return values
     total = values.sum(over, keepdim=True)
     return total * (total.numel() / values.numel())
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Any
-from warnings import warn
 
 import numpy as np
 import torch
@@ -13,6 +12,7 @@ from torch import Tensor
 from skdive.base import BaseWindowModel
 from skdive.factors import FactorCodec
 from skdive.layers import NormedWindow
+from skdive.warning import warn
 
 
 class BaseDeepDIVE(BaseWindowModel):
@@ -46,9 +46,9 @@ class BaseDeepDIVE(BaseWindowModel):
         return codes
 
     def _labels(self, marginals: Any, n: int) -> np.ndarray:
-        if marginals is None or not self.factor_names_:
+        if marginals is None:
             return np.full((n, len(self.factor_names_)), -1)
-        return self._codec.transform(marginals, n)
+        return self._codes(marginals, n).numpy()
 
     def _codes(self, marginals: Any, n: int) -> Tensor:
         """Codes of labels, -1 where they are unknown."""
@@ -67,7 +67,6 @@ class BaseDeepDIVE(BaseWindowModel):
                     f"classes of factor {name!r} that no training window has: {lost[:5]}"
                     f"{', ...' if len(lost) > 5 else ''}. All their windows are among the newest, "
                     "which are held out for validation; pass X_val, or early_stopping=False.",
-                    stacklevel=4,
                 )
 
     def predict_marginals(self, X: Any) -> np.ndarray:

@@ -78,7 +78,7 @@ class ConditionalPath(nn.Module):
         if horizon:
             self.forecast = WindowDecoder(horizon, n_targets, width)
             self.forecast.start_at_zero()
-            self.log_scale_y = nn.Parameter(torch.full((horizon,), -1.0))
+            self.log_scale_y = nn.Parameter(torch.full((1, horizon), -1.0))
             if linear_path:
                 self.linear = LinearPath(lookback, horizon)
                 self.gated = GatedPath(lookback, horizon, width)
@@ -183,8 +183,12 @@ class DeepDIVE(nn.Module):
         """
         b = self.infer_marginals(window).mean
         if codes is not None:
-            b = torch.where(codes.unsqueeze(2) >= 0, self.marginal.rbf.prototypes(codes), b)
+            b = self.told(b, codes)
         return b, self.infer_conditional(window, b).mean
+
+    def told(self, b: Tensor, codes: Tensor) -> Tensor:
+        """Blocks b, but prototypes where the code of a class is known, not -1."""
+        return torch.where(codes.unsqueeze(2) >= 0, self.marginal.rbf.prototypes(codes), b)
 
     def fuse(self, b: Tensor, a: Tensor) -> Tensor:
         """Join the F + 1 tokens of the latents into a vector per task, (batch, task, width)."""

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from skdive.batches import Batch
+from skdive.batches import Batch, WindowBatches, chunk_of
 from skdive.layers import Gaussian
 from skdive.losses import (
     LIKELIHOODS,
@@ -20,6 +20,7 @@ from skdive.losses import (
 from skdive.model import DeepDIVE, Outputs
 
 RECONSTRUCTION_WEIGHT = 0.2  # of a reconstructed value, where a forecast value has 1
+FEW = 10  # windows, whose errors alone say little of the noise of a step
 KNOWN_SHARE = 0.25  # of labels that the heads see as prototypes in training
 
 
@@ -101,13 +102,43 @@ class Objective(nn.Module):
         per_window: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
         """Mean negative log-likelihoods of a value of x, and of y where it is known."""
-        heads, first = module.conditional, 1 if per_window else 0
-        x_nll = self.nll(x, outputs.reconstruction, heads.log_scale_x, (0, 2)[first:])
-        x_nll = x_nll.flatten(first).mean(-1)
+
+        def mean(target: Tensor, found: Tensor, log_scale: Tensor) -> Tensor:
+            shared = tuple(axis for axis, size in enumerate(log_scale.shape, 1) if size == 1)
+            nll = self.nll(target, found, log_scale, shared if per_window else (0, *shared))
+            return nll.flatten(int(per_window)).mean(-1)
+
+        x_nll = mean(x, outputs.reconstruction, module.conditional.log_scale_x)
         if outputs.forecast is None or y is None:
             return x_nll, None
-        y_nll = self.nll(y, outputs.forecast, heads.log_scale_y, (0, 1)[first:])
-        return x_nll, y_nll.flatten(first).mean(-1)
+        return x_nll, mean(y, outputs.forecast, module.conditional.log_scale_y)
+
+    @torch.no_grad()
+    def log_scales(self, module: DeepDIVE, data: WindowBatches) -> dict[str, Tensor]:
+        """The most likely scales of the noise of windows and futures, given their latent means.
+
+        That of a channel, (channel, 1), and of a target and step, (target, horizon). For the latter
+        the mean over the steps counts as much as a few windows, in case there are not many more.
+        """
+        sums: dict[str, Tensor] = {}
+        index = torch.arange(len(data), device=data.x.device)
+        for rows in index.split(chunk_of(data.x, module.largest)):
+            window, _, y, _ = data.take(rows)
+            outputs = module.heads(window, *module.infer(window))
+            errors = {"log_scale_x": window.x - outputs.reconstruction}
+            if outputs.forecast is not None and y is not None:
+                errors["log_scale_y"] = y - outputs.forecast
+            for name, error in errors.items():
+                size = (error.abs() if self.robust else error.square()).double().sum(0)
+                sums[name] = sums.get(name, 0) + size
+        scales = {name: size / len(data) for name, size in sums.items()}
+        scales["log_scale_x"] = scales["log_scale_x"].mean(1, keepdim=True)
+        if "log_scale_y" in scales:
+            own = scales["log_scale_y"]
+            scales["log_scale_y"] = own.lerp(own.mean(1, keepdim=True), FEW / (FEW + len(data)))
+        power = 1.0 if self.robust else 0.5
+        dtype = module.conditional.log_scale_x.dtype
+        return {k: v.clamp(min=1e-12).log().mul(power).to(dtype) for k, v in scales.items()}
 
     def total(self, terms: dict[str, Tensor], n_values: int) -> Tensor:
         """The weighted sum of the terms that there are."""

@@ -6,11 +6,12 @@ import os
 from collections.abc import Iterable, Sequence
 from multiprocessing import parent_process
 from typing import Any
-from warnings import warn
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
+
+from skdive.warning import warn
 
 
 class Process:
@@ -170,7 +171,6 @@ def launched_process() -> Process:
             "`accelerate launch --cpu` starts one process, whatever --num_processes is, unless it "
             "is given a hostfile of MPI. For several, use `torchrun --nproc_per_node 2 script.py` "
             "or `accelerate launch --multi_gpu`, which works without GPUs as well.",
-            stacklevel=1,
         )
     # a rank's CPU is "cpu:0" to accelerate, and plainly "cpu" to torch
     found = torch.device("cpu") if state.device.type == "cpu" else state.device

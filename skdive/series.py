@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from itertools import pairwise
 from numbers import Integral
 from typing import Any, NamedTuple
-from warnings import catch_warnings, simplefilter, warn
+from warnings import catch_warnings, simplefilter
 
 import numpy as np
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
 from skdive.storage import all_finite, check_copied, chunks, is_zarr
+from skdive.warning import warn
 
 __all__ = ["Series", "agree", "as_list", "check_finite", "cut", "panel", "read", "resolve", "stack"]
 
@@ -48,8 +49,9 @@ def panel(series: Any) -> tuple[list[tuple[Any, Any]], tuple[Any, Any] | None]:
     elif isinstance(series, Mapping):
         kind = type(series).__name__
         if "frame" in series and ("DESCR" in series or kind == "Bunch"):
+            how = "load it with as_frame=True and " if series["frame"] is None else ""
             raise TypeError(
-                f"series is a {kind} that describes a data set; pass .frame, its table."
+                f"series is a {kind} that describes a data set; {how}pass .frame, its table."
             )
         named = list(series.items())
     elif isinstance(series, list | tuple) and len(series) and np.ndim(series[0]) > 0:
@@ -182,7 +184,7 @@ def cut(parts: list[Series], span: int, stride: int) -> tuple[list[Series], list
         )
     if short:
         names = ", ".join(repr(part.name) for part in short[:5]) + ", ..." * (len(short) > 5)
-        warn(f"{len(short)} series too short and left out: {names}; {needed}.", stacklevel=3)
+        warn(f"{len(short)} series too short and left out: {names}; {needed}.")
     n_windows = sum(map(len, starts))
     if n_windows < MOST_OF * whole:
         warn(
@@ -190,7 +192,6 @@ def cut(parts: list[Series], span: int, stride: int) -> tuple[list[Series], list
             "Fill them, for instance with asfreq() and interpolate(). If stamps are regular in a "
             "way that is not seen, give their step with to_period(), or drop them with "
             "reset_index(drop=True).",
-            stacklevel=3,
         )
     return kept, starts
 
@@ -212,7 +213,6 @@ def agree(parts: list[Series]) -> None:
         warn(
             f"the series have different steps: {least} in {of_least}, {most} in {of_most}. A model "
             "takes every row for one step; bring them to one step, for instance with resample().",
-            stacklevel=3,
         )
 
 

@@ -291,7 +291,8 @@ def sliding_windows(
     Warns
     -----
     UserWarning
-        If some of many series are too short for one window; they are left out.
+        If some of many series are too short for one window, and left out; if holes in the time
+        stamps cost more than a quarter of the windows; if the steps of many series differ.
 
     Examples
     --------

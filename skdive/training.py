@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from skdive.batches import Rows, WindowBatches, chunk_of
 from skdive.interleaving import Interleaving
+from skdive.linear import LinearPath
 from skdive.model import DeepDIVE
 from skdive.objective import Losses, Objective
 from skdive.parallel import Process
@@ -291,15 +292,30 @@ def fit_net(
             net.partial_fit(train, None)
             if net.interrupted_ and process.size > 1:
                 raise KeyboardInterrupt  # the processes may have stopped at different steps
-            if valid is not None and start is not None:
-                ridge = fit_class_ridge(net.module_, start, train, valid, net.criterion_.robust)
-                process.equalise(ridge)
-                net.module_.ridge = ridge if ridge.share else None
+            finish(net, start, train, valid)
         finally:
             net.watcher_ = net.process_ = net.train_split = None
     process.end_together()
     del net.live_, net.optimizer_, net.optimizer_marginal_, net.averages_, net.objective_
     return net
+
+
+def finish(
+    net: InterleavedNet, start: LinearPath | None, train: WindowBatches, valid: WindowBatches | None
+) -> None:
+    """Fit what is not trained: the second forecast, unless there is a hurry, and the noise."""
+    module, process = net.module_, net.process_
+    try:
+        if valid is not None and start is not None and not net.interrupted_:
+            ridge = fit_class_ridge(module, start, train, valid, net.criterion_.robust)
+            process.equalise(ridge)
+            module.ridge = ridge if ridge.share else None
+        for name, scales in net.criterion_.log_scales(module, valid or train).items():
+            setattr(module.conditional, name, nn.Parameter(process.from_main(scales)))
+    except KeyboardInterrupt:
+        if process.size > 1:
+            raise
+        net.interrupted_ = True
 
 
 def make_net(

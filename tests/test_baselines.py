@@ -25,7 +25,7 @@ from skdive import (
 from skdive.batches import CHUNK, Batch
 from skdive.layers import Gaussian, norm_windows
 from skdive.losses import conditional_kl, kl_parts
-from skdive.objective import Objective, TotalCorrelationObjective
+from skdive.objective import FEW, Objective, TotalCorrelationObjective
 
 BASELINES = [VAEForecaster, BetaTCVAEForecaster]
 PARTS = ("mutual_information", "total_correlation", "dimension_wise_kl")
@@ -299,7 +299,8 @@ def test_validation_compares_as_many_windows_as_training(w):
 
 def fit_deepdive(w, **options):
     small = dict(hidden_dim=16, marginal_dim=2, conditional_dim=4, max_epochs=2, random_state=0)
-    return DeepDIVEForecaster(**{**small, **options}).fit(w.X, w.y, w.marginals)
+    held_out = {name: options.pop(name) for name in ("X_val", "y_val") if name in options}
+    return DeepDIVEForecaster(**{**small, **options}).fit(w.X, w.y, w.marginals, **held_out)
 
 
 @pytest.fixture(scope="module")
@@ -366,6 +367,63 @@ def test_noise_has_the_learned_scales(w, likelihood, factor):
     peak = np.abs(y - y.mean(-1, keepdims=True)) < 0.2 * y.std(-1, keepdims=True)
     expected = {"gaussian": 0.1585, "laplace": 1 - np.exp(-0.2 * 2**0.5)}[likelihood]
     assert peak.mean() == pytest.approx(expected, abs=0.01)
+
+
+@pytest.mark.parametrize("likelihood", ["laplace", "gaussian"])
+@pytest.mark.parametrize("held_out", [True, False])
+def test_the_scales_are_the_most_likely_ones_for_held_out_windows(w, likelihood, held_out):
+    train, valid = w[:200], w[260:]
+    options = dict(X_val=valid.X, y_val=valid.y) if held_out else {}
+    model = fit_deepdive(train, likelihood=likelihood, early_stopping=held_out, **options)
+    judged = valid if held_out else train
+    y, forecast = (np.asarray(v).reshape(-1, 6, 2) for v in (judged.y, model.predict(judged.X)))
+    x = np.asarray(judged.X) - model.reconstruct(judged.X)
+    of_y, of_x = (np.abs(e / model._scale_x.std) for e in (y - forecast, x))
+    if likelihood == "gaussian":
+        of_y, of_x = of_y**2, of_x**2
+    own, n = of_y.mean(0), len(judged)
+    expected = [(n * own + FEW * own.mean(0)) / (n + FEW), of_x.mean((0, 1))]
+    heads = model.net_.module_.conditional
+    found = [heads.log_scale_y.exp().detach().numpy().T, heads.log_scale_x[:, 0].exp().detach()]
+    for scale, size in zip(found, expected, strict=True):
+        assert_allclose(scale, size if likelihood == "laplace" else size**0.5, rtol=1e-4)
+
+
+def test_intervals_hold_their_share_for_each_target():
+    """After a short fit as well, and for targets that differ in what can be known of them."""
+    hours = np.arange(1500)
+    noise = np.random.default_rng(0).normal(size=1500)
+    series = np.column_stack([np.sin(hours * np.pi / 12) + 0.1 * noise[::-1], noise])
+    train, test = sliding_windows(series, 24, 6).split_fractions(0.7, 0.3)
+    model = fit_deepdive(train, max_epochs=4)
+    y, draws = np.asarray(test.y).reshape(-1, 6, 2), model.sample_y(test.X, 200, random_state=0)
+    low, high = np.quantile(draws.reshape(-1, 6, 2, 200), [0.1, 0.9], axis=-1)
+    covered = ((low <= y) & (y <= high)).mean((0, 1))
+    assert covered == pytest.approx([0.8, 0.8], abs=0.1)
+    widths = (high - low).mean((0, 1))
+    assert widths[1] > 3 * widths[0]
+
+
+def test_samples_with_labels(models, w):
+    model, rare = models["DeepDIVEForecaster"], w.marginals.iloc[[3]]
+    same = pd.concat([rare] * 3000)
+    blocks, prototypes = [], model.prototypes_
+    decode = model.inverse_transform
+    model.inverse_transform = lambda Z: (blocks.append(Z), decode(Z))[1]
+    try:
+        model.sample(3000, random_state=0, marginals=same)
+    finally:
+        del model.inverse_transform
+    for f, name in enumerate(model.factor_names_):
+        code = model.classes_[f].tolist().index(rare[name].iloc[0])
+        found = blocks[0][:, 2 * f : 2 * f + 2]
+        assert_allclose(found.mean(0), prototypes[name][code], atol=0.1)
+    draws = model.sample_y(w.X[:2], 4000, random_state=0, marginals=same[:2])
+    told, inferred = model.predict(w.X[:2], same[:2]), model.predict(w.X[:2])
+    error = np.abs(np.median(draws, axis=-1) - told).max()
+    assert error < 0.2 * np.abs(told - inferred).max() + 0.1
+    with pytest.raises(ValueError, match="2 rows, but there are 3"):
+        model.sample(3, marginals=same[:2])
 
 
 @pytest.mark.parametrize("likelihood", ["laplace", "gaussian"])

@@ -134,7 +134,10 @@ def test_dtype_follows_X(w, dtype):
         assert out.dtype == dtype
 
 
-@pytest.mark.parametrize(("factor", "shift"), [(1e-6, 0.0), (1e6, 0.0), (1.0, 1e3), (1e6, -1e7)])
+SCALES = [(1e-6, 0.0), (1e6, 0.0), (1.0, 1e3), (1e6, -1e7), (1.0, 1e9)]
+
+
+@pytest.mark.parametrize(("factor", "shift"), SCALES)
 def test_units_do_not_matter(model, w, factor, shift):
     other = sliding_windows(w.X.base * factor + shift, 24, 6, dtype=np.float64)
     fitted = forecaster().fit(other.X, other.y, marginals=w.marginals)
@@ -209,8 +212,21 @@ def test_the_encoder_can_forecast_the_end_of_its_windows(w):
     assert encoder.reconstruct(w.X).shape == w.X.shape
     assert encoder.inverse_transform(encoder.transform(w.X)).shape == (len(w), 18, 2)
     assert "train_forecast" in encoder.net_.history[-1]
+    embedding = encoder.transform(w.X)
+    np.testing.assert_array_equal(encoder.set_params(horizon=2).transform(w.X), embedding)
+    flat = np.asarray(w.X).reshape(len(w), -1)
+    encoder = DeepDIVEEncoder(**SMALL, horizon=6, n_channels=2).fit(flat)
+    for X in (flat, flat.tolist(), w.X):
+        assert encoder.reconstruct(X).shape == np.shape(X)
     with pytest.raises(ValueError, match="horizon must be less than the 24 steps"):
         DeepDIVEEncoder(horizon=24).fit(w.X)
+
+
+def test_futures_may_begin_within_the_window(w):
+    y = w.X.steps(4, 7)
+    model = forecaster(max_epochs=1).fit(w.X, y)
+    assert model.predict(w.X).shape == (len(w), 6)
+    assert np.isfinite(model.score(w.X, y))
 
 
 def test_validation_data(w):

@@ -1,6 +1,7 @@
 """Bad input ends in one clear error: what came, what was expected, what to do."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from skdive import (
@@ -44,6 +45,10 @@ BAD_DATA = {
     "labels too short": ({"marginals": LABELS[:9]}, "9 rows, but there are 30"),
     "X_val alone": ({"X_val": X}, "X_val needs y_val"),
     "marginals_val alone": ({"marginals_val": LABELS}, "marginals_val belongs to X_val"),
+    "marginals_val without marginals": (
+        {"X_val": X, "y_val": Y, "marginals_val": LABELS},
+        "marginals were given, but this DeepDIVEForecaster was fitted without any",
+    ),
     "y_val alone": ({"y_val": Y}, "belongs to X_val"),
     "other horizon": ({"X_val": X, "y_val": Y[:, :1]}, "1 steps of 1 targets, but 2 steps"),
 }
@@ -74,14 +79,17 @@ BAD_PARAMETERS = [
     ("batch_size", True, "batch_size must be an int"),
     ("n_iter_no_change", 0, "n_iter_no_change must be at least 1"),
     ("dropout", 1.0, r"dropout must be in \[0, 1\)"),
-    ("beta", -0.1, "beta must be at least 0"),
-    ("lr", 0, "lr must be greater than 0"),
+    ("beta", -0.1, "beta must be finite and at least 0"),
+    ("beta", np.inf, "beta must be finite and at least 0, got inf"),
+    ("lr", 0, "lr must be finite and greater than 0"),
+    ("lr", np.inf, "lr must be finite and greater than 0, got inf"),
     ("lr", "fast", "lr must be a number"),
     ("validation_fraction", 1, r"validation_fraction must be in \(0, 1\)"),
     ("fusion", "sum", "fusion must be one of"),
     ("likelihood", "poisson", "likelihood must be one of"),
     ("device", "cuda:7", "not there"),
     ("device", "tpu", "device must be"),
+    ("device", "mps", "'mps' is not there: skdive computes on CPUs and CUDA devices"),
     ("n_channels", 3, "not a multiple of n_channels=3"),
     ("callbacks", "log", "callbacks must be a list of callbacks of skorch, got 'log'"),
     ("missing_label", [-1], r"missing_label must be one label or None, got \[-1\]"),
@@ -145,6 +153,42 @@ def test_other_windows_than_in_fit():
     model = DeepDIVEForecaster(max_epochs=1).fit(X, Y, marginals=two)
     with pytest.raises(ValueError, match=r"has 1 factors, but 2 .* as missing_label where"):
         model.predict(X, marginals=LABELS)
+
+
+def test_other_channels_than_in_fit():
+    frame = pd.DataFrame(RNG.normal(size=(60, 3)), columns=["a", "b", "c"])
+    w = sliding_windows(frame[["a", "b"]], 8, 2)
+    model = DeepDIVEForecaster(max_epochs=1).fit(w.X, w.y)
+    other = sliding_windows(frame[["b", "a"]], 8, 2)
+    for wrong in (other, sliding_windows(frame[["a", "c"]], 8, 2)):
+        for call in (model.predict, model.transform, lambda X: model.fit(w.X, w.y, None, X, w.y)):
+            with pytest.raises(ValueError, match=r"X shows .*, but \['a', 'b'\] were fitted"):
+                call(wrong.X)
+    with pytest.raises(ValueError, match=r"y shows the channels \['b', 'a'\], but \['a'"):
+        model.score(w.X, other.y)
+    array = sliding_windows(frame[["b", "a"]].to_numpy(), 8, 2)
+    assert model.predict(array.X).shape == (51, 4)  # has no names to compare
+
+    encoder = DeepDIVEEncoder(max_epochs=1).fit(w.X)
+    with pytest.raises(ValueError, match="X shows the channels"):
+        encoder.transform(other.X)
+    one, another = (sliding_windows(frame[[name]], 8, 2) for name in "ab")
+    DeepDIVEForecaster(max_epochs=1).fit(one.X, one.y).score(another.X, another.y)  # transfer
+
+
+@pytest.mark.parametrize(
+    "late",
+    [
+        lambda: DeepDIVEForecaster(max_epochs=1).fit(X, Y, np.where(np.arange(30) < 28, LABELS, 7)),
+        lambda: DeepDIVEForecaster(max_epochs=1, autocast=True).fit(X, Y),
+        lambda: DeepDIVEForecaster(max_epochs=1).fit(X, Y, LABELS).predict(X, LABELS + 7),
+        lambda: sliding_windows([RNG.normal(size=(40, 2)), RNG.normal(size=(4, 2))], 8, 2),
+    ],
+)
+def test_warnings_point_at_the_line_of_the_user(late):
+    with pytest.warns(UserWarning, match=r"classes|float64|too short") as found:
+        late()
+    assert {warning.filename for warning in found} == {__file__}
 
 
 def test_a_class_that_only_validation_windows_have():

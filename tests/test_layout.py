@@ -22,8 +22,9 @@ ESTIMATOR = {"numpy", "pandas", "polars", "sklearn", "torch"}
 # modules of lower levels, so there can be no cycle.
 PLAN = {
     "datasets": (0, {"numpy", "pandas", "sklearn"}),
-    "parallel": (0, {"accelerate", "torch"}),
     "storage": (0, {"numpy", "zarr"}),
+    "warning": (0, set()),
+    "parallel": (1, {"accelerate", "torch"}),
     "windows": (1, {"numpy"}),
     "series": (2, ARRAYS),
     "sliding": (3, ARRAYS),

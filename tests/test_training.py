@@ -111,6 +111,12 @@ def data():
     return rows[:, :LOOKBACK].copy(), rows[:, LOOKBACK:].copy(), labels
 
 
+@pytest.fixture
+def noise_as_trained(monkeypatch):
+    """The scales of the noise are not measured after the training."""
+    monkeypatch.setattr(Objective, "log_scales", lambda *args: {})
+
+
 def make(**options):
     small = dict(hidden_dim=8, marginal_dim=2, conditional_dim=3, batch_size=16, max_epochs=3)
     return DeepDIVEForecaster(**{**small, "device": "cpu", "random_state": 0, **options})
@@ -448,6 +454,7 @@ def test_the_history_of_joint_training(data):
     assert {f"train_{term}" for term in (*MARGINAL, *CONDITIONAL)} <= set(epoch)
 
 
+@pytest.mark.usefixtures("noise_as_trained")
 def test_the_validation_loss_is_the_objective_at_the_averaged_weights(data):
     X, y, labels = data
     model = make(early_stopping=False, max_epochs=1)
@@ -481,6 +488,7 @@ def overfitted(data):
     return model, recorder, best
 
 
+@pytest.mark.usefixtures("noise_as_trained")
 def test_early_stopping_restores_the_best_weights(data):
     model, recorder, best = overfitted(data)
 
@@ -495,6 +503,7 @@ def test_without_early_stopping_training_goes_on_with_all_windows(data):
     assert "valid_loss" not in model.net_.history[-1]
 
 
+@pytest.mark.usefixtures("noise_as_trained")
 def test_the_kept_weights_are_a_running_average_of_the_trained_ones(data):
     """Step s of n has weight (s + 1) (s + 2), which reaches back over a third of the steps."""
     recorder = Recorder()
@@ -637,6 +646,7 @@ def test_an_interrupted_fit_leaves_a_model_and_says_so(data, hook, n, epoch, ear
     pickle.loads(pickle.dumps(model.net_.module_))
 
 
+@pytest.mark.usefixtures("noise_as_trained")
 def test_an_interrupted_fit_has_the_best_weights_of_the_epochs_done(data):
     # 62 training windows of 4 batches, and one of validation: 5 calls an epoch.
     recorder = Recorder()
@@ -646,6 +656,22 @@ def test_an_interrupted_fit_has_the_best_weights_of_the_epochs_done(data):
 
     assert len(recorder.epochs) == 2
     assert not changed(recorder.epochs[best], weights(model.net_.module_))
+
+
+def test_an_interruption_of_the_second_forecast_keeps_what_was_trained(data, monkeypatch):
+    def interrupted(*args):
+        raise KeyboardInterrupt
+
+    plain = fit(data)
+    assert plain.net_.module_.ridge is not None
+    monkeypatch.setattr("skdive.training.fit_class_ridge", interrupted)
+    with pytest.warns(UserWarning, match="fit was interrupted in epoch 3"):
+        model = fit(data)
+    plain.net_.module_.ridge = None
+    assert_array_equal(model.predict(data[0]), plain.predict(data[0]))
+    monkeypatch.setattr("skdive.training.fit_class_ridge", None)
+    with pytest.warns(UserWarning, match="fit was interrupted in epoch 2"):
+        fit(data, Interrupt("on_epoch_end", 2))  # does without
 
 
 def test_early_stopping_is_not_an_interruption(data, recwarn):

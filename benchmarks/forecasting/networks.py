@@ -5,6 +5,7 @@ The modules are the library's; its loaders sample windows, so the loop here feed
 
 import logging
 from copy import deepcopy
+from math import ceil
 
 import numpy as np
 import torch
@@ -12,7 +13,15 @@ from neuralforecast import models
 from neuralforecast.common._scalers import TemporalNorm
 from torch.nn.functional import l1_loss, mse_loss
 
-from forecasting.published import COUNTS_CHANNELS, PATIENCE, RATES, SETTINGS, options
+from forecasting.published import (
+    COUNTS_CHANNELS,
+    FEWEST_EPOCHS,
+    PATIENCE,
+    PATIENT_STEPS,
+    RATES,
+    SETTINGS,
+    options,
+)
 from forecasting.systems import System
 
 LOSSES = {"MAE": l1_loss, "MSE": mse_loss}
@@ -72,7 +81,8 @@ class Network(System):
         self._all = series.unfold(0, problem.lookback + problem.horizon, 1)
         self._starts = {part: torch.from_numpy(rows) for part, rows in problem.starts.items()}
         network = dict(SETTINGS[self.name][settings["like"]])
-        training = {key: network.pop(key) for key in ("learning_rate", "batch", "rate", "epochs")}
+        schedule = ("learning_rate", "batch", "rate", "epochs", "steps")
+        training = {key: network.pop(key, 0) for key in schedule}
         kind = getattr(models, self.name)
         if kind.MULTIVARIATE:
             network["n_series"] = problem.n_channels
@@ -88,19 +98,21 @@ class Network(System):
 
     def fit(self, problem, settings, seed):
         training = self._build(problem, settings, seed)
-        highest, epochs = training["learning_rate"], training["epochs"]
+        highest = training["learning_rate"]
         weights = [p for p in self._module.parameters() if p.requires_grad]
         optimiser = torch.optim.Adam(weights, lr=highest, fused=True)
         shuffle = torch.Generator().manual_seed(seed)
         n = len(self._starts["train"])
-        used = max(n // self._size, 1) * self._size  # the rest is left out, others in every epoch
+        steps = max(n // self._size, 1)  # the rest is left out, others in every epoch
+        epochs = max(training["epochs"], ceil(training["steps"] / steps))
+        patience = max(PATIENCE.get(self.name, 3), ceil(PATIENT_STEPS.get(self.name, 0) / steps))
         best, waited = np.inf, 0
         for epoch in range(epochs):
             for group in optimiser.param_groups:
                 group["lr"] = highest * RATES[training["rate"]](epoch, epochs)
             self._module.train()
             order = torch.randperm(n, generator=shuffle)
-            for x, y in self._cut("train", self._size, order[:used]):
+            for x, y in self._cut("train", self._size, order[: steps * self._size]):
                 optimiser.zero_grad()
                 self._loss(x, y).backward()
                 optimiser.step()
@@ -108,7 +120,7 @@ class Network(System):
             waited += 1
             if loss < best:
                 best, waited, kept = loss, 0, deepcopy(self._module.state_dict())
-            if waited == PATIENCE.get(self.name, 3):
+            if waited >= patience and epoch + 1 >= FEWEST_EPOCHS.get(self.name, 0):
                 break
         self._module.load_state_dict(kept)
         return {"epochs": epoch + 1, "parameters": sum(p.numel() for p in weights)}

@@ -7,8 +7,8 @@ TSMixer             github.com/google-research/google-research, tsmixer/tsmixer_
                     run_tuned_hparam.sh and run.py
 iTransformer        github.com/thuml/iTransformer, scripts/multivariate_forecasting (ETT, ECL;
                     Exchange is as ETTh2); the rate is that of NLinear
-NHITS               github.com/cchallu/n-hits, nhits_multivariate.py: one of its poolings; the rate
-                    is halved three times
+NHITS               github.com/cchallu/n-hits, nhits_multivariate.py: one of the poolings that the
+                    authors search; the rate is halved three times
 TiDE                github.com/google-research/google-research, tide/scripts and train.py: the rate
                     falls along a cosine of 30 epochs; batches of 512 windows of a channel, where
                     the authors' loader takes those of one start, which would take days here
@@ -17,9 +17,10 @@ PatchTST            github.com/yuqinie98/PatchTST, PatchTST_supervised/scripts; 
                     one cycle, of which a fifth is rise
 =================== ============================================================================
 
-`batch` counts windows of all channels, or of one channel (NHITS, TiDE). The patience is that of
-the authors, but 5 epochs at most, which is that of DeepDIVE, where they have 10 (PatchTST for
-electricity), 40 (TiDE) or 100 (PatchTST for ETT).
+`batch` counts windows of all channels, or of one channel (NHITS, TiDE). NHITS has 1,000 steps and a
+patience of 500, or 10 epochs and 3, whichever is more. The patience is that of the authors, but 5
+epochs at most, which is that of DeepDIVE, where they have 10 (PatchTST for electricity), 40 (TiDE,
+which is trained for 20 epochs at least, as the authors do for ETTh1) or 100 (PatchTST for ETT).
 """
 
 from math import cos, pi
@@ -99,6 +100,7 @@ SETTINGS = {
             batch=256,
             rate="halved three times",
             epochs=10,
+            steps=1000,
         )
     },
     "TiDE": {
@@ -112,6 +114,8 @@ SETTINGS = {
     },
 }
 PATIENCE = {"TSMixer": 5, "TiDE": 5, "PatchTST": 5}  # epochs without improvement; else 3
+PATIENT_STEPS = {"NHITS": 500}  # the same in steps, where that is more
+FEWEST_EPOCHS = {"TiDE": 20}
 COUNTS_CHANNELS = ("NHITS", "TiDE")  # their batches are of windows of one channel
 SCALED = ("NHITS", "TiDE")  # do not normalise windows by themselves; the library's scaler does
 
@@ -128,7 +132,7 @@ LIKE = {
 def options(name, data):
     """What to choose from on validation: names of settings, losses, scalers of windows."""
     like = {OTHER: list(SETTINGS[name])} | LIKE.get(name, {})
-    choice = {"like": like.get(data, like[OTHER]), "loss": ["MAE", "MSE"]}
+    choice = {"like": like.get(data, like[OTHER])}
     if name in SCALED:
         choice["scaler"] = ["standard", "robust", "identity"]
-    return choice
+    return choice | {"loss": ["MAE", "MSE"]}

@@ -68,7 +68,7 @@ class Runs:
                 continue
             try:
                 self.result(purpose, system, name, horizon, seed, self.settings(system, name))
-            except RuntimeError as error:
+            except (RuntimeError, FileNotFoundError) as error:
                 print(error, file=sys.stderr, flush=True)
                 failed += 1
         return failed

@@ -25,7 +25,7 @@ class Case(NamedTuple):
     labels: list  # of the windows: the factors of all splits, and who a person is
     person: str = ""
     stratum: str = ""  # a label with the same shares in all parts of a split by people
-    max_epochs: int = 50  # as some models would take hours more
+    max_epochs: int = 50  # all of them are done, and the best on validation is kept
 
 
 DISEASE = {"time": ["disease", "gender"], "people": ["disease", "gender"]}
@@ -126,7 +126,7 @@ def keys_of(name, seeds, max_epochs=None):
             continue
         factors = case.splits[split]
         params = settings_of(make(model, setting, len(factors)))
-        params["max_epochs"] = max_epochs or case.max_epochs
+        params["max_epochs"] = params["n_iter_no_change"] = max_epochs or case.max_epochs
         key = dict(data=name, split=split, horizon=horizon, setting=setting, model=model, seed=seed)
         keys.append(
             key | dict(params=params, lookback=case.lookback, stride=case.stride, factors=factors)
