@@ -2,20 +2,7 @@
 
 Each function takes the data folder and gives a frame for `skdive.sliding_windows`: time steps in
 rows; channels, and labels where there are any, in columns; many series indexed by (series, time).
-The folder holds a folder for each source:
-
-=================== ============================================================================
-ett_hourly          ETTh1.csv.gz, ETTh2.csv.gz: as published
-pjm_hourly_zones    pjm_zones_2013_2018.csv.gz: time_ept (end of the hour), seven zones in MW
-vic_elec            vic_elec_30min.csv.gz: time_utc, demand_mw_sum, temperature_c, half-hourly
-exchange_rate       exchange_rate.txt.gz: as published
-motionsense         motionsense_{wlk,jog,ups,dws,sit,std}.npz: data (samples, 6), scale, offsets of
-                    the recordings, subject, trial; subjects.csv: code, gender (1 is male)
-gaitndd             gaitndd_{control,park,hunt,als}_100hz.npz: data (records, samples, 2), record;
-                    strides.csv.gz: the .ts files; subjects.csv: record, group, gender, usable
-electricity_uci_lai electricity_mean321_2012_2014.npz: total (hours,), time;
-                    electricity_321_last5weeks.npz: values (hours, clients), time, client_index
-=================== ============================================================================
+DATA.md says what the folder holds, and how it was made.
 """
 
 from collections.abc import Callable
@@ -53,7 +40,7 @@ def file_of(folder, source, name):
     if not path.is_file():
         raise FileNotFoundError(
             f"{path} is missing: --data must name a folder with {source}/{name}. The data is from "
-            f"{ORIGINS[source]}; benchmarks/data.py says what the file holds."
+            f"{ORIGINS[source]}; benchmarks/DATA.md says what the file holds."
         )
     return path
 

@@ -31,7 +31,7 @@ def arguments(parser, seeds, results, docs, needs_data=lambda chosen: True):
         Whether what was chosen is not data that ships with skdive.
     """
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--data", type=Path, help="folder of the data, see benchmarks/data.py")
+    parser.add_argument("--data", type=Path, help="folder of the data, see benchmarks/DATA.md")
     about = f"number of seeds (default: {seeds})"
     parser.add_argument("--seeds", type=int, default=seeds, help=about)
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time (default: 1)")
@@ -151,27 +151,28 @@ def mean_and_spread(values, digits=3):
     return text if len(values) < 2 else f"{text} ± {values.std(ddof=1):.{digits}f}"
 
 
-def difference(ours, theirs, level=0.95):
+def difference(ours, theirs, level=0.95, tested=0.0):
     """Mean of paired differences and half the width of its confidence interval.
 
     Of Student's t distribution: NaN, if there is one pair only. Both NaN, if a value is missing or
-    infinite.
+    infinite. Where pairs are of splits whose training parts overlap, `tested` is the size of a test
+    part in training parts, and the interval is widened for it (Nadeau and Bengio 2003).
     """
     d = np.asarray(ours, dtype=float) - np.asarray(theirs, dtype=float)
     if not np.isfinite(d).all():
         return np.nan, np.nan
     if len(d) < 2:
         return d.mean(), np.nan
-    width = student.ppf((1 + level) / 2, len(d) - 1) * d.std(ddof=1) / np.sqrt(len(d))
+    width = student.ppf((1 + level) / 2, len(d) - 1) * d.std(ddof=1) * np.sqrt(1 / len(d) + tested)
     return d.mean(), width
 
 
-def gain(ours, theirs, lower_is_better, digits=3):
+def gain(ours, theirs, lower_is_better, digits=3, tested=0.0):
     """A paired difference and its interval, as text; bold where clearly better, italic if worse.
 
-    Nothing, if a value is missing.
+    Nothing, if a value is missing. See `difference` for `tested`.
     """
-    mean, width = difference(ours, theirs)
+    mean, width = difference(ours, theirs, tested=tested)
     if np.isnan(mean):
         return ""
     text = f"{mean:+.{digits}f}"

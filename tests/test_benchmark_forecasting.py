@@ -244,6 +244,24 @@ def test_the_tables_show_means_ranks_and_shares(rehearsed, benchmark, tmp_path):
     assert dict(cells(texts["cost"]))["naive"] == ["1*", "9*", "1*"]
 
 
+def test_systems_that_are_not_done_are_set_beside_deepdive_in_their_cases(
+    rehearsed, benchmark, tmp_path
+):
+    runs, _ = rehearsed
+    runs.all("accuracy", ["ridge-all", "NLinear", "naive"], ["ETTh1", "PJM"], [24, 96], [0])
+    frame = runs.records.frame()
+    ours = frame[frame.system == "naive"].assign(system="DeepDIVE")
+    ours["mae"] = np.where(ours["data"] == "PJM", 0.5, 0.9)
+    frame = frame[(frame.system != "NLinear") | (frame["data"] != "PJM")]  # has not begun
+    frame = frame[(frame.system != "naive") | (frame["data"] != "PJM") | (frame.horizon == 24)]
+    benchmark.tables.write_tables(pd.concat([frame, ours]), tmp_path)
+    rows = dict(cells((tmp_path / "summary.txt").read_text()))
+    assert rows["DeepDIVE"][-1] == "0.700"
+    assert rows["NLinear"][0] == rows["naive"][0] == "2 of 4"  # may still be choosing
+    assert rows["NLinear"][-1] == rows["naive"][-1] == "0.900"
+    assert "naive" not in (tmp_path / "accuracy.txt").read_text().split("**PJM**")[1]
+
+
 def cells(text):
     """Rows of a table: the first cell and the others."""
     for row in text.split("   * - ")[1:]:

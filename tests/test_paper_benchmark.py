@@ -157,6 +157,14 @@ def test_latents_are_scored_beside_chance_where_there_are_enough_windows(paper, 
     assert set(scores) >= {*paper["tables"].LATENTS, *paper["tables"].CHANCE, "mig_blocks"}
 
 
+def test_no_model_is_stopped_before_the_others(paper):
+    for name in paper["cases"].CASES:
+        for key in paper["cases"].keys_of(name, range(1)):
+            params = key["params"]
+            assert params["max_epochs"] == params["n_iter_no_change"] >= 50
+            assert params["early_stopping"]  # which restores the best weights
+
+
 @pytest.mark.slow
 def test_a_command_runs_the_experiments_resumes_them_and_writes_a_table(folder, tmp_path):
     results, docs = tmp_path / "paper.jsonl", tmp_path / "docs"

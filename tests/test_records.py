@@ -86,6 +86,8 @@ def test_paired_differences_have_the_interval_of_students_t(records):
     mean, width = records.difference(ours, theirs)
     interval = ttest_rel(ours, theirs).confidence_interval(0.95)
     assert (mean - width, mean + width) == pytest.approx(interval)
+    _, corrected = records.difference(ours, theirs, tested=1 / 3)
+    assert corrected == pytest.approx(width * np.sqrt(1 + 7 / 3))
     mean, width = records.difference([2], [1])
     assert mean == 1
     assert np.isnan(width)

@@ -5,6 +5,7 @@ from records import gain, list_table, made_with, mean_and_spread
 from embeddings.systems import SYSTEMS
 
 OURS = ("DeepDIVE", "DeepDIVE-spectrum")
+TESTED = 1 / 4  # of five folds, one is tested for every four to learn from
 
 
 def check_windows(frame):
@@ -15,7 +16,12 @@ def check_windows(frame):
 
 
 def by_fold(frame, column="balanced_accuracy"):
-    """Means over seeds: a row for each fold, a column for each share of labels and system."""
+    """Means over seeds: a row for each fold, a column for each share of labels and system.
+
+    Of seeds that all systems have, since a seed also decides which labels are known.
+    """
+    seeds = frame.groupby(["system", "share", "fold"]).seed.agg(set)
+    frame = frame[frame.seed.isin(set.intersection(*seeds))]
     return frame.pivot_table(column, "fold", ["share", "system"], aggfunc="mean")
 
 
@@ -42,7 +48,7 @@ def accuracy(frame):
             text = mean_and_spread(scores[share, name].dropna()) if there else ""
             cells.append(f"**{text}**" if text and means[share].idxmax() == name else text)
         runs = frame[frame.system == name]
-        counts = runs.fold.nunique(), runs.seed.nunique()
+        counts = runs.fold.nunique(), runs.groupby(["share", "fold"]).seed.nunique().min()
         rows.append([name, *counts, f"{runs.n_features.max():.0f}", *cells])
     header = ["system", "folds", "seeds", "features"]
     return list_table([*header, *(f"{share:.0%} of labels" for share in shares)], rows)
@@ -58,9 +64,11 @@ def gains(frame):
                 continue
             cells = []
             for share in shares:
-                there = {(share, ours), (share, theirs)} <= set(scores)
-                pairs = scores[share][[ours, theirs]].dropna() if there else None
-                cells.append(gain(pairs[ours], pairs[theirs], False) if there else "")
+                text = ""
+                if {(share, ours), (share, theirs)} <= set(scores):
+                    pairs = scores[share][[ours, theirs]].dropna()
+                    text = gain(pairs[ours], pairs[theirs], False, tested=TESTED)
+                cells.append(text)
             rows.append([f"{ours} less {theirs}", *cells])
     return list_table(["", *(f"{share:.0%} of labels" for share in shares)], rows)
 
@@ -83,7 +91,7 @@ def details(frame):
 def counts(frame):
     """Sentence about the numbers of windows, means over the folds."""
     train, test = frame.groupby("fold")[["n_train", "n_test"]].first().mean()
-    known = frame.groupby("share").n_labelled.mean()
+    known = frame.groupby(["share", "fold"]).n_labelled.first().groupby("share").mean()
     words = ", ".join(f"{known[share]:,.0f} at {share:.0%}" for share in shares_of(frame))
     return (
         f"{train:,.0f} windows to learn from, {test:,.0f} to be tested on (means over folds); "

@@ -9,7 +9,7 @@ from forecasting.runs import CHOICE
 from forecasting.systems import MODULES
 
 CASE = ["data", "horizon"]
-RIDGE = "ridge-"
+RIDGE, OURS = "ridge-", "DeepDIVE"
 BUSY = "*"  # a time taken while other things ran
 NEW = ("electricity", "forces")  # data that nothing of DeepDIVE was chosen on
 
@@ -30,12 +30,17 @@ def check_defaults(frame):
 
 
 def chosen(frame):
-    """The runs with the settings that were best on validation, for each system and data set."""
+    """The runs with the settings that were best on validation, for each system and data set.
+
+    Where a horizon is still to be run, the choice may not be finished, and there are none.
+    """
     frame = frame.assign(settings=[json.dumps(s, sort_keys=True) for s in frame.settings])
     tried = frame[(frame.purpose == "accuracy") & (frame.seed == CHOICE["seed"])]
     tried = tried[tried.horizon == CHOICE["horizon"]]
     best = tried.loc[tried.groupby(["system", "data"]).valid_mae.idxmin()]
-    return frame.merge(best[["system", "data", "settings"]])
+    runs = frame.merge(best[["system", "data", "settings"]])
+    horizons = runs.groupby(["system", "data"]).horizon.transform("nunique")
+    return runs[horizons == runs.horizon.nunique()]
 
 
 def in_order(frame):
@@ -87,11 +92,13 @@ def summary(runs):
                 for part in (share, share[~is_new], share[is_new])
             ),
             f"{share[system].max():.3f}",
+            f"{share[OURS][mae[system].notna()].mean():.3f}" if OURS in share else "",
         ]
         for system in sorted(mae, key=lambda s: ranks["mae"].get(s, np.inf))
     ]
     header = ["system", "cases", "mean rank, MSE", "mean rank, MAE"]
-    return list_table([*header, "MAE / best ridge", "first six", "new data", "worst"], rows)
+    header += ["MAE / best ridge", "first six", "new data", "worst", f"{OURS} in these cases"]
+    return list_table(header, rows)
 
 
 def cost(runs):
