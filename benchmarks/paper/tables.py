@@ -24,6 +24,7 @@ PRINTED = ["paper: reconstruction", "forecast", "MIG"]
 RESULTS = {  # the first table
     "reconstruction": "reconstruction RRSE",
     "forecast": "forecast RRSE",
+    "forecast_known": "labels known",
     "forecast_global": "global mean",
     "forecast_alone": "network alone",
     "mig": "MIG",
