@@ -96,3 +96,7 @@ def test_paired_differences_have_the_interval_of_students_t(records):
 def test_spread_is_of_a_sample(records):
     assert records.mean_and_spread([1, 3], digits=1) == "2.0 ± 1.4"
     assert records.mean_and_spread([1]) == "1.000"
+
+
+def test_a_cell_of_a_table_is_no_list(records):
+    assert "   * - \\(a)" in records.list_table(["model", "score"], [["(a)", "1"]])
