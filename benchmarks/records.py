@@ -193,7 +193,9 @@ def list_table(header, rows):
     kept = [i for i, _ in enumerate(header) if any(str(row[i]) for row in rows)]
     lines = [".. list-table::", "   :header-rows: 1", "   :class: scores", ""]
     for cells in [header, *rows]:
-        cells = [f"\\{cell}" if str(cell).startswith("(") else cell for cell in cells]  # no (a) list
+        cells = [
+            f"\\{cell}" if str(cell).startswith("(") else cell for cell in cells
+        ]  # no (a) list
         bullets = "*" + " " * (len(kept) - 1)
         lines += [f"   {b} - {cells[i]}".rstrip() for b, i in zip(bullets, kept, strict=True)]
     return lines

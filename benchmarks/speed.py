@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from compare import Row, paired, ratio_row, show
 from skorch import NeuralNet
+from skorch.callbacks import Callback
 
 from skdive import DeepDIVEForecaster, sliding_windows
 from skdive.batches import Batch
@@ -22,6 +23,13 @@ LARGE = dict(n=10_240, n_channels=7, lookback=168, horizon=24, batch_size=256, h
 SMALL = dict(n=9_600, n_channels=1, lookback=48, horizon=12, batch_size=64, hidden_dim=32)
 
 
+class Start(Callback):
+    """Keeps the module with which training starts."""
+
+    def on_train_begin(self, net, **kwargs):
+        self.module = deepcopy(net.module_)
+
+
 class Setting:
     """Windows of the PJM load, an untrained model, and what a bare loop needs of both."""
 
@@ -32,9 +40,9 @@ class Setting:
         self.n, self.batch_size, self.device = n, batch_size, device
         self.options = dict(batch_size=batch_size, hidden_dim=hidden_dim, device=device)
         self.options |= dict(early_stopping=False, random_state=0)
-        # A step size of nothing leaves the weights where training starts.
-        start = self.fit(max_epochs=1, lr=1e-12)
-        self.module = deepcopy(start.net_.module_).requires_grad_(True).train()
+        start = Start()
+        self.fit(max_epochs=1, callbacks=[start])
+        self.module = start.module.requires_grad_(True).train()
         self.objective = Objective()
         values = (frame - frame.mean()) / frame.std(ddof=0)
         standard = sliding_windows(values, lookback, horizon)
