@@ -189,13 +189,14 @@ def made_with(frame):
 
 
 def list_table(header, rows):
-    """Lines of a table in reStructuredText, without the columns that have nothing to say."""
+    """Lines of a table in reStructuredText, without the columns that have nothing to say.
+
+    Cells that begin with a bracket are escaped: (a) would be a list.
+    """
     kept = [i for i, _ in enumerate(header) if any(str(row[i]) for row in rows)]
     lines = [".. list-table::", "   :header-rows: 1", "   :class: scores", ""]
     for cells in [header, *rows]:
-        cells = [
-            f"\\{cell}" if str(cell).startswith("(") else cell for cell in cells
-        ]  # no (a) list
+        texts = [f"\\{cell}" if str(cell).startswith("(") else cell for cell in cells]
         bullets = "*" + " " * (len(kept) - 1)
-        lines += [f"   {b} - {cells[i]}".rstrip() for b, i in zip(bullets, kept, strict=True)]
+        lines += [f"   {b} - {texts[i]}".rstrip() for b, i in zip(bullets, kept, strict=True)]
     return lines
