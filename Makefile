@@ -7,7 +7,7 @@ demo: .venv/extra-plot
 	$(BIN)/python examples/plot_01_forecast.py
 
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
 
 test-gpu: .venv/extra-test
 	$(BIN)/python -c "import torch; assert torch.cuda.is_available(), 'there is no CUDA device'"
