@@ -418,12 +418,17 @@ def test_samples_with_labels(models, w):
         code = model.classes_[f].tolist().index(rare[name].iloc[0])
         found = blocks[0][:, 2 * f : 2 * f + 2]
         assert_allclose(found.mean(0), prototypes[name][code], atol=0.1)
-    draws = model.sample_y(w.X[:2], 4000, random_state=0, marginals=same[:2])
-    told, inferred = model.predict(w.X[:2], same[:2]), model.predict(w.X[:2])
-    error = np.abs(np.median(draws, axis=-1) - told).max()
-    assert error < 0.2 * np.abs(told - inferred).max() + 0.1
     with pytest.raises(ValueError, match="2 rows, but there are 3"):
         model.sample(3, marginals=same[:2])
+
+
+def test_samples_of_the_future_with_labels(w):
+    model = fit_deepdive(w, max_epochs=10, lr=0.01, linear_path=False)
+    X, labels = w.X[[10, 16]], w.marginals.iloc[[3, 3]]
+    draws = model.sample_y(X, 2000, random_state=0, marginals=labels)
+    told, inferred = model.predict(X, labels), model.predict(X)
+    error = np.abs(np.median(draws, axis=-1) - told).max()
+    assert error < 0.2 * np.abs(told - inferred).max()
 
 
 @pytest.mark.parametrize("likelihood", ["laplace", "gaussian"])

@@ -112,6 +112,20 @@ def test_rates_are_those_that_were_published(benchmark):
         assert rates == pytest.approx(expected, abs=1e-4), name
 
 
+@pytest.mark.parametrize(
+    ("system", "training", "steps", "expected"),
+    [
+        ("NHITS", {"epochs": 10, "steps": 1000}, 30, (0, 34, 17)),
+        ("NHITS", {"epochs": 10, "steps": 1000}, 300, (0, 10, 3)),
+        ("TiDE", {"epochs": 30, "steps": 0}, 30, (20, 30, 5)),
+        ("DLinear", {"epochs": 10, "steps": 0}, 30, (0, 10, 3)),
+    ],
+)
+def test_networks_are_given_the_time_that_they_need(benchmark, system, training, steps, expected):
+    published = importlib.import_module("forecasting.published")
+    assert published.epochs_of(system, training, steps) == expected
+
+
 def test_a_data_set_has_its_own_published_settings_or_a_choice(benchmark):
     published = importlib.import_module("forecasting.published")
     for system, settings in published.SETTINGS.items():

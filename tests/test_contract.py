@@ -227,6 +227,12 @@ def test_futures_may_begin_within_the_window(w):
     model = forecaster(max_epochs=1).fit(w.X, y)
     assert model.predict(w.X).shape == (len(w), 6)
     assert np.isfinite(model.score(w.X, y))
+    values = np.concatenate([w.X[0], np.asarray(w.X)[1:, -1], np.zeros((6, 2))])
+    values[len(w) - round(0.1 * len(w)) :] *= 3  # in the held-out windows alone
+    other = sliding_windows(values, 24, 6, dtype=np.float64).X
+    again = forecaster(max_epochs=1).fit(other, other.steps(4, 7))
+    losses = [fitted.net_.history[0, "train_loss"] for fitted in (model, again)]
+    assert losses[0] == losses[1]
 
 
 def test_validation_data(w):

@@ -312,6 +312,12 @@ def test_a_data_set_is_refused_with_the_way_out(data):
         sliding_windows(data, 4, 2)
 
 
+def test_a_data_set_without_its_table_is_to_be_loaded_with_it():
+    data = Bunch(frame=None, data=np.zeros((10, 1)))
+    with pytest.raises(TypeError, match=r"with as_frame=True and pass \.frame"):
+        sliding_windows(data, 4, 2)
+
+
 def test_a_series_of_a_panel_may_be_called_frame():
     w = sliding_windows({"frame": hourly(10), "other": hourly(10)}, 4, 2)
     assert w.series.to_list() == ["frame", "other"]

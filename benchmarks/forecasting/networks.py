@@ -5,7 +5,6 @@ The modules are the library's; its loaders sample windows, so the loop here feed
 
 import logging
 from copy import deepcopy
-from math import ceil
 
 import numpy as np
 import torch
@@ -15,11 +14,9 @@ from torch.nn.functional import l1_loss, mse_loss
 
 from forecasting.published import (
     COUNTS_CHANNELS,
-    FEWEST_EPOCHS,
-    PATIENCE,
-    PATIENT_STEPS,
     RATES,
     SETTINGS,
+    epochs_of,
     options,
 )
 from forecasting.systems import System
@@ -104,8 +101,7 @@ class Network(System):
         shuffle = torch.Generator().manual_seed(seed)
         n = len(self._starts["train"])
         steps = max(n // self._size, 1)  # the rest is left out, others in every epoch
-        epochs = max(training["epochs"], ceil(training["steps"] / steps))
-        patience = max(PATIENCE.get(self.name, 3), ceil(PATIENT_STEPS.get(self.name, 0) / steps))
+        fewest, epochs, patience = epochs_of(self.name, training, steps)
         best, waited = np.inf, 0
         for epoch in range(epochs):
             for group in optimiser.param_groups:
@@ -120,7 +116,7 @@ class Network(System):
             waited += 1
             if loss < best:
                 best, waited, kept = loss, 0, deepcopy(self._module.state_dict())
-            if waited >= patience and epoch + 1 >= FEWEST_EPOCHS.get(self.name, 0):
+            if waited >= patience and epoch + 1 >= fewest:
                 break
         self._module.load_state_dict(kept)
         return {"epochs": epoch + 1, "parameters": sum(p.numel() for p in weights)}

@@ -23,7 +23,7 @@ epochs at most, which is that of DeepDIVE, where they have 10 (PatchTST for elec
 which is trained for 20 epochs at least, as the authors do for ETTh1) or 100 (PatchTST for ETT).
 """
 
-from math import cos, pi
+from math import ceil, cos, pi
 
 
 def one_cycle(epoch, epochs, rise=0.2):
@@ -127,6 +127,13 @@ LIKE = {
     "TiDE": {"ETTh1": ["ETTh1"], "ETTh2": ["ETTh2"]},
     "PatchTST": {"ETTh1": ["ETTh"], "ETTh2": ["ETTh"]},
 }
+
+
+def epochs_of(name, training, steps):
+    """Epochs of so many steps: at least, at most, and without improvement before the end."""
+    most = max(training["epochs"], ceil(training["steps"] / steps))
+    patience = max(PATIENCE.get(name, 3), ceil(PATIENT_STEPS.get(name, 0) / steps))
+    return FEWEST_EPOCHS.get(name, 0), most, patience
 
 
 def options(name, data):
