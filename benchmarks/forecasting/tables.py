@@ -11,6 +11,7 @@ from forecasting.systems import MODULES
 CASE = ["data", "horizon"]
 RIDGE, OURS = "ridge-", "DeepDIVE"
 BUSY = "*"  # a time taken while other things ran
+MORE_COSTS = {"windows_per_second": "windows/s", "peak_mb": "peak MB"}
 NEW = ("electricity", "forces")  # data that nothing of DeepDIVE was chosen on
 
 
@@ -102,24 +103,26 @@ def summary(runs):
 
 
 def cost(runs):
-    """Seconds of a fit by data set, windows predicted per second and peak memory; horizon 24."""
+    """Seconds of a fit by data set; windows predicted per second and peak memory of the first."""
     runs = runs[runs.horizon == CHOICE["horizon"]]
     data = list(runs.data.unique())
     rows = []
     for system in in_order(runs):
-        fits, found = [], runs[runs.system == system]
-        for name in data:
-            of_data = found[found.data == name]
-            timed = of_data[of_data.purpose == "time"]
-            mark = "" if len(timed) else BUSY
-            best = (timed if len(timed) else of_data).fit_seconds.median()
-            fits.append("" if np.isnan(best) else f"{best:.3g}{mark}")
-        timed = found[found.purpose == "time"]
-        mark = "" if len(timed) else BUSY
-        by_data = (timed if len(timed) else found).groupby("data")
-        windows, memory = by_data.windows_per_second.median().median(), by_data.peak_mb.max().max()
-        rows.append([system, *fits, f"{windows:,.0f}{mark}", f"{memory:,.0f}{mark}"])
-    return list_table(["system", *data, "windows/s", "peak MB"], rows)
+        found = runs[runs.system == system]
+        cells = [of_data(found, name, "fit_seconds", ".3g") for name in data]
+        cells += [of_data(found, data[0], column, ",.0f") for column in MORE_COSTS]
+        rows.append([system, *cells])
+    more = [f"{data[0]}: {words}" for words in MORE_COSTS.values()]
+    return list_table(["system", *data, *more], rows)
+
+
+def of_data(found, name, column, digits):
+    """Median of the runs that were timed, or else of the others, which is marked."""
+    found = found[found["data"] == name]
+    timed = found[found.purpose == "time"]
+    mark = "" if len(timed) else BUSY
+    value = (timed if len(timed) else found)[column].median()
+    return "" if np.isnan(value) else f"{value:{digits}}{mark}"
 
 
 def choices(runs):

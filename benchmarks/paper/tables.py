@@ -88,7 +88,7 @@ def section(runs, split, horizon):
         main.append([*row, *cells])
         cells = [mean_and_spread(found[score]) for score in LATENTS]
         cells += [mean_and_spread(found[accuracy], 2) for accuracy in accuracies]
-        cells += [f"{found.fit_seconds.mean():.0f}", f"{found.epochs.mean():.0f}"]
+        cells += [f"{found.fit_seconds.median():.0f}", f"{found.epochs.median():.0f}"]
         latents.append([*row, *cells])
         chance.append([*row, *(mean_and_spread(found[score]) for score in CHANCE)])
         shared = found.index.intersection(whole.index)
