@@ -204,14 +204,21 @@ class RBFLayer(nn.Module):
         with torch.no_grad():
             for factor, prior in enumerate(priors):
                 self.log_priors[factor, : len(prior)] = torch.tensor(prior).log()
-                self.centres[factor, : len(prior)] = self._spread(len(prior), dim)
+                self._spread(self.centres[factor, : len(prior)], self.raw_scales[factor])
 
-    @staticmethod
-    def _spread(n: int, dim: int) -> Tensor:
-        """Prototypes that start a few kernel scales apart."""
-        if dim == 1:
-            return torch.linspace(-n, n, n).unsqueeze(1)
-        return 2 * torch.randn(n, dim)
+    def _spread(self, centres: Tensor, raw_scales: Tensor) -> None:
+        """Start a factor's prototypes a few kernel scales apart, and b with values of order 1.
+
+        Classes on a line are close to each other, and so their scales are small. A long line would
+        take the encoder long to reach, and drown the other latents in the heads.
+        """
+        n, dim = centres.shape
+        if dim > 1:
+            centres.normal_(std=2)
+            return
+        centres[:, 0] = torch.linspace(-2, 2, n)
+        half_way = 2 / max(n - 1, 1)  # to the next prototype
+        raw_scales.fill_(math.log(math.expm1(max(half_way - self.min_scale, 0.01))))
 
     @property
     def scales(self) -> Tensor:

@@ -235,6 +235,18 @@ def test_prototypes_start_apart(dim):
     assert torch.pdist(centres).min() > 0.1
 
 
+@pytest.mark.parametrize("n", [1, 2, 4, 24])
+def test_prototypes_on_a_line_are_told_apart_and_of_order_1(n):
+    rbf = RBFLayer([[1 / n] * n], dim=1)
+    (centres,) = rbf.centres.detach()
+    assert centres.abs().max() == 2
+    assert torch.equal(rbf.log_posteriors(centres[:, None]).argmax(2)[:, 0], torch.arange(n))
+    if n > 1:
+        neighbours = (centres[0] + centres[1])[None, None] / 2
+        fall = rbf.log_kernels(centres[:1, None]) - rbf.log_kernels(neighbours)
+        assert 0.2 < fall[0, 0, 0] < 0.6  # half a spacing is about one scale
+
+
 def test_prototypes_are_picked_by_code(rbf):
     codes = torch.tensor([[2, 0, 0], [-1, 1, -1]])
     picked = rbf.prototypes(codes)
