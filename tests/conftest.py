@@ -13,6 +13,15 @@ from skdive.model import DeepDIVE
 torch.set_num_threads(1)
 
 
+def pytest_collection_modifyitems(items):
+    """Spread the examples, which take longest, so that no worker is left with most of them."""
+    examples = [item for item in items if item.path.stem == "test_examples"]
+    others = [item for item in items if item.path.stem != "test_examples"]
+    for i, example in enumerate(examples):
+        others.insert(i * len(others) // len(examples), example)
+    items[:] = others
+
+
 @pytest.fixture(autouse=True, scope="session")
 def compiled_anew():
     """Have torch compile in a new folder: what another installation left need not fit this one."""
