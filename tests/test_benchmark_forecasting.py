@@ -1,6 +1,9 @@
 """The forecasting benchmark: the same windows for every system, and tables of what came out."""
 
 import importlib
+import os
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -183,7 +186,6 @@ def test_a_run_is_measured_in_a_process_of_its_own(benchmark, problem, tmp_path)
 @pytest.fixture
 def rehearsed(benchmark, problem, tmp_path, monkeypatch):
     """Runs whose systems are not fitted: what a run would be asked is noted."""
-    monkeypatch.setattr(benchmark.runs, "prepare", lambda *names: tmp_path)
     asked = []
 
     def apart(system, path, settings, seed, threads):
@@ -208,7 +210,7 @@ def rehearsed(benchmark, problem, tmp_path, monkeypatch):
     make = lambda name, threads: kinds.get(name, Simple)(name, threads)  # noqa: E731
     monkeypatch.setattr(benchmark.runs, "make", make)
     records = benchmark.records.Records(tmp_path / "results.jsonl")
-    return benchmark.runs.Runs(records, None, None, 1), asked
+    return benchmark.runs.Runs(records, tmp_path, 1), asked
 
 
 def test_settings_are_chosen_once_and_runs_are_not_repeated(rehearsed):
@@ -287,3 +289,24 @@ def test_systems_that_saw_other_windows_are_not_compared(benchmark, tmp_path):
     frame = pd.DataFrame({"data": 2 * ["PJM"], "horizon": 24, "checksum": ["one", "other"]})
     with pytest.raises(ValueError, match=r"different windows of .*PJM"):
         benchmark.tables.write_tables(frame, tmp_path)
+
+
+def test_files_of_windows_are_written_though_all_runs_are_there(tmp_path):
+    """For the environments that cannot write them."""
+    rates = np.random.default_rng(0).normal(size=(3000, 8)).cumsum(axis=0)
+    (tmp_path / "exchange_rate").mkdir()
+    pd.DataFrame(rates).to_csv(
+        tmp_path / "exchange_rate" / "exchange_rate.txt.gz", header=False, index=False
+    )
+    command = [sys.executable, "-m", "forecasting", "--systems", "naive", "--datasets", "exchange"]
+    command += ["--horizons", "96", "--results", tmp_path / "results.jsonl"]
+    path = os.pathsep.join([str(BENCHMARKS.parent), str(BENCHMARKS)])
+    options = dict(env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True)
+    refused = subprocess.run([*command, "--files", tmp_path / "none"], **options)
+    assert "name the data folder with --data" in refused.stderr
+    for folder in (tmp_path / "first", tmp_path / "second"):
+        run = subprocess.run([*command, "--files", folder, "--data", tmp_path], **options)
+        assert run.returncode == 0, run.stderr
+        files = sorted(file.name for file in folder.iterdir())
+        assert files == ["exchange-24.npz", "exchange-96.npz"]
+        assert ("naive exchange 96" in run.stdout) == (folder.name == "first")

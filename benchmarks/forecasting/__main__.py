@@ -9,6 +9,7 @@ import argparse
 import os
 import sys
 import warnings
+from itertools import product
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -51,9 +52,12 @@ def main():
 
         write_tables(records.frame(), HERE.parents[1] / "docs" / "forecasting")
         return 0
-    from forecasting.runs import Runs
+    from forecasting.problem import prepare
+    from forecasting.runs import CHOICE, Runs
 
-    runs = Runs(records, options.files, options.data, options.threads)
+    for data, horizon in product(options.datasets, {CHOICE["horizon"], *options.horizons}):
+        prepare(options.files, data, horizon, options.data)
+    runs = Runs(records, options.files, options.threads)
     purpose = "time" if options.time else "accuracy"
     what = options.systems, options.datasets, options.horizons, options.seeds
     return 1 if runs.all(purpose, *what) else 0

@@ -4,7 +4,7 @@ import sys
 from itertools import product
 
 from forecasting.measure import apart
-from forecasting.problem import prepare
+from forecasting.problem import file_of
 from forecasting.systems import make
 
 CHOICE = dict(seed=0, horizon=24)  # the runs by which settings are chosen
@@ -17,16 +17,13 @@ class Runs:
     ----------
     records : Records
     files : Path
-        Folder for the files of windows.
-    source : Path or None
-        Data folder, for files that are not there yet.
+        Folder of the files of windows, which are there.
     threads : int
     """
 
-    def __init__(self, records, files, source, threads):
+    def __init__(self, records, files, threads):
         self.records = records
         self.files = files
-        self.source = source
         self.threads = threads
 
     def result(self, purpose, system, data, horizon, seed, settings):
@@ -37,7 +34,7 @@ class Runs:
         if defaults:
             key["defaults"] = defaults
         if self.records.missing([key]):
-            path = prepare(self.files, data, horizon, self.source)
+            path = file_of(self.files, data, horizon)
             found = apart(system, path, settings, seed, self.threads)
             self.records.add(key, found)
             words = f"{purpose} {system} {data} {horizon} seed {seed} {settings}"
@@ -68,7 +65,7 @@ class Runs:
                 continue
             try:
                 self.result(purpose, system, name, horizon, seed, self.settings(system, name))
-            except (RuntimeError, FileNotFoundError) as error:
+            except RuntimeError as error:
                 print(error, file=sys.stderr, flush=True)
                 failed += 1
         return failed
