@@ -4,7 +4,8 @@ Grid search without a leak
 
 How is a forecaster tuned with scikit-learn's own tools, without test windows that overlap the
 training windows, and without a copy of the data for every fold? A `Pipeline` in a `GridSearchCV`
-over a `TimeSeriesSplit` whose gap is the `embargo` of the windows, on one year of two zones of PJM.
+over a `TimeSeriesSplit` whose gap is the `embargo` of the windows, on one year of two zones of PJM
+(a window every five hours, so that every hour of the day is an origin in turn).
 
 What the model does *not* do well here: a few months are little for a network, so that the choice
 between settings is noisy; look at the spread over the folds before you believe the ranking.
@@ -18,7 +19,7 @@ from skdive import DeepDIVEForecaster, sliding_windows
 from skdive.datasets import load_pjm
 
 load = load_pjm().frame.loc["2016", ["AEP", "DUQ"]]
-w = sliding_windows(load, lookback=72, horizon=24, marginals=["hour"])
+w = sliding_windows(load, lookback=72, horizon=24, stride=5, marginals=["hour"])
 train, test = w.split_at("2016-11-01")
 
 # %%
@@ -29,8 +30,8 @@ print(
 
 # %%
 # The embargo keeps every time step of a test fold, lookback included, out of training.
-folds = TimeSeriesSplit(n_splits=3, gap=w.embargo, test_size=1000)
-pipeline = Pipeline([("forecast", DeepDIVEForecaster(max_epochs=5, random_state=0))])
+folds = TimeSeriesSplit(n_splits=3, gap=w.embargo, test_size=200)
+pipeline = Pipeline([("forecast", DeepDIVEForecaster(max_epochs=10, random_state=0))])
 search = GridSearchCV(
     pipeline,
     {"forecast__conditional_dim": [8, 32], "forecast__beta": [0.1, 1.0]},

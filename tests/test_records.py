@@ -72,7 +72,8 @@ def threads(key):
 
 
 def test_processes_of_one_thread_share_the_runs(records, tmp_path, monkeypatch):
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        monkeypatch.delenv(variable)  # which conftest.py sets
     book = records.Records(tmp_path / "x.jsonl")
     book.complete(KEYS, threads, jobs=2)
     frame = book.frame()
