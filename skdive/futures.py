@@ -145,11 +145,11 @@ class WindowForecaster(RegressorMixin, BaseWindowModel):
             Mean over the columns of `y`: steps and targets. 1 is perfect; the mean of `y` gets 0.
         """
         check_is_fitted(self)
-        if not isinstance(y, Windows) or len(y) < 2:
-            y_true, y_pred = (np.asarray(v).reshape(len(v), -1) for v in (y, self.predict(X)))
-            return r2_score(y_true, y_pred, sample_weight=sample_weight)
         windows = self._windows(X)
         futures = self._futures(y, len(windows), "y")
+        if not isinstance(y, Windows) or len(y) < 2:
+            y_true, y_pred = (np.asarray(v).reshape(len(v), -1) for v in (futures, self.predict(X)))
+            return r2_score(y_true, y_pred, sample_weight=sample_weight)
         weight = np.ones(len(windows)) if sample_weight is None else np.asarray(sample_weight)
         check_consistent_length(range(len(windows)), weight)
 

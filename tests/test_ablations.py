@@ -89,6 +89,24 @@ def test_scores_are_those_of_the_estimator_and_leave_it_as_it_was(ablations, par
         assert found[f"accuracy {factor}"] == pytest.approx(expected, abs=1e-6)
 
 
+def test_a_model_is_not_given_the_test_part(ablations, parts, monkeypatch):
+    class Given(Exception):
+        pass
+
+    def fit(self, X, y, marginals, X_val, y_val, marginals_val):
+        raise Given((X, y, marginals), (X_val, y_val, marginals_val))
+
+    monkeypatch.setattr(DeepDIVEForecaster, "fit", fit)
+    monkeypatch.setattr(ablations, "task_parts", lambda *args: parts)
+    key = ablations.keys_of("ETTh1", ["default"], range(1))[0]
+    with pytest.raises(Given) as given:
+        ablations.run(key, None)
+    for (X, y, marginals), part in zip(given.value.args, parts[:2], strict=True):
+        np.testing.assert_array_equal(X.starts, part.X.starts)
+        np.testing.assert_array_equal(y.starts, part.y.starts)
+        pd.testing.assert_frame_equal(marginals, part.marginals, check_dtype=False)
+
+
 def test_a_table_claims_no_more_than_the_interval_allows(ablations, tmp_path):
     rng = np.random.default_rng(0)
     rows = []

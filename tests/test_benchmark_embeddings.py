@@ -104,7 +104,7 @@ def test_choosing_sees_only_training_people_and_known_labels(benchmark, problem,
         monkeypatch.setattr(DeepDIVEEncoder, "transform", lambda self, X: X.mean(axis=1))
         features = None
     else:
-        features, _ = benchmark.runs.encode(problem, name, 0, rows, known)
+        features, *_ = benchmark.runs.encode(problem, name, 0, rows, known)
     before = benchmark.runs.choose(problem, name, 0, rows, known, features)
     if name == "DeepDIVE":
         assert len(seen) == benchmark.runs.INNER
@@ -119,7 +119,7 @@ def test_choosing_sees_only_training_people_and_known_labels(benchmark, problem,
 def test_a_table_shows_means_over_folds_and_marks_who_is_ahead(benchmark, tmp_path):
     import pandas as pd
 
-    keys = benchmark.runs.keys_of(["raw", "DeepDIVE"], ["strides"], shares=(1.0, 0.1))
+    keys = benchmark.runs.keys_of(["raw", "DeepDIVE"], ["strides"], (1.0, 0.1), seeds=(0, 1))
     level = {("raw", 1.0): 0.5, ("raw", 0.1): 0.4, ("DeepDIVE", 1.0): 0.7, ("DeepDIVE", 0.1): 0.3}
     same = dict(n_train=100, n_test=20, n_labelled=10, n_features=40, encode_seconds=1.5)
     same |= dict(checksum="a", versions={"numpy": "1"})
@@ -128,16 +128,20 @@ def test_a_table_shows_means_over_folds_and_marks_who_is_ahead(benchmark, tmp_pa
     for key in keys:
         case = key["system"], key["share"]
         score = dict(balanced_accuracy=level[case] + slope[case] * key["fold"])
+        if key["seed"]:
+            score["balanced_accuracy"] += 0.2
         told = dict(prototypes=0.6) if key["system"] == "DeepDIVE" else {}
         rows.append(key | same | score | told)
         if case == ("DeepDIVE", 0.1):  # other known labels, which the others have not seen
-            rows.append(rows[-1] | dict(seed=1, balanced_accuracy=1.0))
+            rows.append(rows[-1] | dict(seed=2, balanced_accuracy=1.0))
     benchmark.tables.write_tables(pd.DataFrame(rows), keys, tmp_path)
     text = (tmp_path / "strides.txt").read_text()
-    assert "**0.720 ± 0.016**" in text
-    assert "**0.420 ± 0.016**" in text
-    assert "**+0.200** ± 0.000" in text
+    assert "**0.820 ± 0.016**" in text  # 0.72 and 0.92: the mean of both seeds
+    assert "**0.520 ± 0.016**" in text
+    assert "**+0.300** ± 0.000" in text  # less 0.52, of one run with all labels
     assert "*-0.080* ± 0.029" in text  # of folds that learn from the same people
+    assert "     - 5\n     - 1 to 2\n     - 40\n" in text  # raw
+    assert "     - 5\n     - 2\n     - 40\n" in text
     assert "0.600 ± 0.000" in text
     rows[0]["checksum"] = "b"
     with pytest.raises(ValueError, match="different windows or labels"):

@@ -64,7 +64,7 @@ def test_the_checksum_notices_other_windows(benchmark, problem):
 
 def test_the_naive_forecast_repeats_the_season(benchmark, problem):
     naive = benchmark.systems.make("naive", 1)
-    assert naive.fit(problem, {}, 0) == {"season": 24}
+    assert naive.fit(problem._replace(seasons=(1, 24)), {}, 0) == {"season": 24}
     X, _ = problem.whole("test")
     np.testing.assert_array_equal(naive.predict("test"), X[:, 24:30])
     naive.fit(problem._replace(seasons=(1,)), {}, 0)
@@ -163,6 +163,29 @@ def test_tuning_begins_with_the_defaults(benchmark):
     )
     assert benchmark.systems.make("DeepDIVE-tuned", 1).options("PJM") == benchmark.deepdive.TUNED
     assert not benchmark.systems.make("DeepDIVE", 1).options("PJM")
+
+
+@pytest.mark.parametrize(
+    ("system", "library", "settings"),
+    [
+        ("naive", "sklearn", {}),
+        ("ridge-shared", "sklearn", {}),
+        ("ridge-all-last", "sklearn", {}),
+        ("DeepDIVE", "skdive", {"max_epochs": 1, "hidden_dim": 16}),
+        ("LightGBM", "lightgbm", {"objective": "regression", "channels": "all, calendar"}),
+        ("NLinear", "neuralforecast", {"like": "ETTh2", "loss": "MAE"}),
+    ],
+)
+def test_a_fit_needs_no_test_part(benchmark, problem, system, library, settings):
+    pytest.importorskip(library)
+    blind = problem._replace(
+        starts={part: problem.starts[part] for part in ("train", "valid")},
+        labels={part: problem.labels[part] for part in ("train", "valid")},
+    )
+    model = benchmark.systems.make(system, 1)
+    model.fit(blind, settings, 0)
+    with pytest.raises(KeyError, match="test"):
+        model.predict("test")
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads memory from Linux")

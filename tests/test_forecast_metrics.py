@@ -24,10 +24,11 @@ RNG = np.random.default_rng(0)
 Y = RNG.normal(size=(50, 4, 3)) * [1, 10, 100] + [0, 50, -7]
 GUESS = Y + RNG.normal(size=Y.shape) * [1, 5, 20]
 FLAT, FLAT_GUESS = Y.reshape(50, -1), GUESS.reshape(50, -1)
+SQUARES = np.square(np.arange(27.0)).reshape(9, 3)
 EVERY = {
     "rrse": rrse,
     "corr": corr,
-    "mase": lambda y, guess: mase(y, guess, y_train=np.square(np.arange(9.0))),
+    "mase": lambda y, guess: mase(y, guess, y_train=SQUARES[:, : np.asarray(y).size // len(y)]),
     "mean_quantile_loss": lambda y, guess: mean_quantile_loss(y, [guess], [0.3]),
     "interval_coverage": lambda y, guess: interval_coverage(y, guess, np.asarray(guess) + 10),
 }
@@ -97,6 +98,13 @@ def test_mase_scales_by_the_time_steps_that_training_windows_cover():
     assert mase(w.y, y + 2, y_train=w.y, seasonality=12) == pytest.approx(2 / both)
 
 
+def test_mase_takes_no_difference_across_the_series_of_a_frame():
+    index = pd.MultiIndex.from_product([["a", "b"], range(5)])
+    frame = pd.DataFrame({"load": [0, 1, 2, 3, 4, 1000, 1001, 1002, 1003, 1004]}, index)
+    assert mase([[7, 8]], [[8, 9]], y_train=frame) == 1
+    assert mase([[7, 8]], [[8, 9]], y_train=frame, seasonality=4) == 0.25
+
+
 def test_mase_reads_a_long_series_in_parts(monkeypatch):
     series = RNG.normal(size=(100, 3)).cumsum(axis=0)
     whole = mase(Y, GUESS, y_train=series, seasonality=2)
@@ -156,7 +164,7 @@ def test_sums_are_of_double_precision():
 
 @pytest.mark.parametrize("metric", EVERY.values(), ids=EVERY)
 def test_arrays_that_do_not_match(metric):
-    for guess in (GUESS[:40], GUESS[:, :3], GUESS[..., 0]):
+    for guess in (GUESS[:40], GUESS[:, :3], GUESS[..., 0], GUESS.swapaxes(1, 2)):
         with pytest.raises(ValueError, match=r"as many values in each, got shapes \(50, 4, 3\)"):
             metric(Y, guess)
     holes = GUESS.copy()
@@ -184,12 +192,24 @@ ERRORS = {
     ),
     "targets": (
         lambda: mase(FLAT, FLAT_GUESS, y_train=np.ones((30, 5)).cumsum(0)),
-        "12 columns, which is not a multiple of the 5 targets",
+        "12 columns, which are not those of y_train, which has 5",
     ),
-    "short": (lambda: mase(Y, GUESS, y_train=SERIES, seasonality=9), "seasonality=9 apart"),
-    "repeats": (lambda: mase(Y, GUESS, y_train=np.ones(9)), "target 0 of y_train repeats itself"),
+    "other targets": (lambda: mase(Y, GUESS, y_train=SERIES), "3 targets, .* which has 1"),
+    "targets of windows": (
+        lambda: mase(Windows.from_array(Y), FLAT_GUESS, y_train=np.ones((30, 4)).cumsum(0)),
+        "3 targets, .* which has 4",
+    ),
+    "repeats but for rounding": (
+        lambda: mase(FLAT, FLAT_GUESS, y_train=np.sin(np.arange(99) * np.pi / 12), seasonality=24),
+        "target 0 of y_train repeats itself after 24 steps",
+    ),
+    "short": (lambda: mase(FLAT, FLAT_GUESS, y_train=SERIES, seasonality=9), "seasonality=9 apart"),
+    "repeats": (
+        lambda: mase(FLAT, FLAT_GUESS, y_train=np.ones(9)),
+        "target 0 of y_train repeats itself",
+    ),
     "3-D": (lambda: mase(Y, GUESS, y_train=Y), "y_train must be the training series"),
-    "NaN": (lambda: mase(Y, GUESS, y_train=SERIES * np.nan), "y_train contains NaN"),
+    "NaN": (lambda: mase(FLAT, FLAT_GUESS, y_train=SERIES * np.nan), "y_train contains NaN"),
     "NaN in windows": (
         lambda: mase(Y, GUESS, y_train=Windows.from_array(SERIES[None] * np.nan)),
         "y_train holds NaN",

@@ -148,6 +148,14 @@ def test_rotated_code_tells_as_much_but_is_entangled():
     np.testing.assert_allclose(whole.iloc[0], entropies, rtol=0.1)
 
 
+def test_constant_latents_tell_nothing():
+    for seed in range(5):
+        labels = np.random.default_rng(seed).integers(3, size=(500, 3))
+        padded = np.hstack([labels, np.ones((500, 9))])
+        assert modularity(padded, labels) == pytest.approx(0.25, abs=0.01)
+        assert modularity(np.ones((500, 3)), labels) == 0
+
+
 def test_bins_resolve_as_many_classes_as_there_are():
     hours = np.arange(2400) % 24
     code = np.column_stack([hours, RNG.normal(size=2400)])
@@ -327,6 +335,7 @@ def test_one_factor():
 
 HOLES = NOISY.copy()
 HOLES[7, 2] = np.nan
+SPARSE = np.arange(N)[:, None] // 5  # the number of a group of five rows
 ERRORS = {
     "rows": (lambda: mig(NOISY[:9], LABELS), "2000 rows, but there are 9"),
     "1-D": (lambda: mig(NOISY[:, 0], LABELS), "Expected 2D array"),
@@ -353,7 +362,24 @@ ERRORS = {
     "bootstraps": (lambda: latent_report(NOISY, LABELS, n_bootstraps=-1), "n_bootstraps must be"),
     "permutations": (lambda: latent_report(NOISY, LABELS, n_permutations=-1), "n_permutations"),
     "confidence": (lambda: latent_report(NOISY, LABELS, confidence=95), "between 0 and 1, got 95"),
+    "confidence, text": (lambda: latent_report(NOISY, LABELS, confidence="a"), "a number .* 'a'"),
     "groups": (lambda: latent_report(NOISY, LABELS, groups=[1, 2]), r"inconsistent.*\[2000, 2\]"),
+    "one group": (
+        lambda: latent_report(NOISY, LABELS, groups=["rec1"] * N),
+        "only one of the 1 groups",
+    ),
+    "2-D groups": (lambda: latent_report(NOISY, LABELS, groups=LABELS), "1d array"),
+    "unknown groups": (
+        lambda: latent_report(NOISY, LABELS, groups=[None, *range(N - 1)]),
+        "groups holds missing values",
+    ),
+    "labels in one group": (
+        lambda: latent_report(NOISY, np.where(SPARSE < 1, LABELS, -1), groups=SPARSE[:, 0]),
+        "'factor0' has labels in only one of the 400 groups",
+    ),
+    "positions": (lambda: mig(NOISY, LABELS, blocks=[[0.0], [1.0]]), r"got \[0\.0\]"),
+    "mask": (lambda: mig(NOISY, LABELS, blocks=[[True, False], [1]]), r"got \[True, False\]"),
+    "names": (lambda: mig(NOISY, LABELS, blocks={1: [0], "1": [1]}), "different names as text"),
 }
 
 
@@ -447,6 +473,21 @@ def test_rows_of_a_group_are_resampled_together(blocks):
     groups = latent_report(Z, labels, groups=repeated.astype(str), **options)
     ratio = (groups["high"] - groups["low"]) / (rows["high"] - rows["low"])
     np.testing.assert_allclose(ratio, 4, rtol=0.4)  # the root of 16
+
+
+@pytest.mark.parametrize("metrics", [["mig", "sap", "modularity"], ["dci"]])
+def test_resamples_have_labels_of_each_factor(metrics):
+    day = np.arange(300) // 10
+    labels = np.where((day % 10 == 0)[:, None], LABELS[:300], -1)  # known on 3 of 30 days
+    report = latent_report(NOISY[:300], labels, metrics=metrics, groups=day, n_bootstraps=20)
+    assert np.isfinite(report).all(axis=None)
+
+
+def test_an_infinite_resample_leaves_no_interval():
+    Z = NOISE[:40] if NOISE.shape[1] >= 20 else RNG.normal(size=(40, 30))
+    report = latent_report(Z, LABELS[:40], metrics=["total_correlation"], n_permutations=0)
+    assert np.isfinite(report.score).all()
+    assert report[["low", "high"]].isna().all(axis=None)
 
 
 def test_weights_of_rows_reach_the_forests():

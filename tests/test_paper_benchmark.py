@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from skdive import DeepDIVEForecaster
 from skdive.datasets import load_motionsense
 
 OURS = ("DeepDIVE", "(b)")  # models that tell the factors
@@ -157,6 +158,29 @@ def test_latents_are_scored_beside_chance_where_there_are_enough_windows(paper, 
     assert scores["mig by chance"] < 0.02
     assert scores["modularity by chance"] > 0.2  # which is why it is not compared
     assert set(scores) >= {*paper["tables"].LATENTS, *paper["tables"].CHANCE, "mig_blocks"}
+
+
+@pytest.mark.parametrize("model", ["DeepDIVE", "(a)"])
+def test_a_model_is_not_given_the_test_part(paper, folder, monkeypatch, model):
+    class Given(Exception):
+        pass
+
+    def fit(self, X, y, marginals=None, X_val=None, y_val=None, marginals_val=None):
+        raise Given((X, y, marginals), (X_val, y_val, marginals_val))
+
+    monkeypatch.setattr(DeepDIVEForecaster, "fit", fit)
+    keys = paper["cases"].keys_of("motionsense", range(1))
+    key = next(key for key in keys if (key["split"], key["model"]) == ("people", model))
+    with pytest.raises(Given) as given:
+        paper["runs"].run(key, folder)
+    parts = paper["cases"].parts_of("motionsense", folder, "people", 80, 0)
+    for (X, y, marginals), part in zip(given.value.args, parts[:2], strict=True):
+        np.testing.assert_array_equal(X.starts, part.X.starts)
+        np.testing.assert_array_equal(y.starts, part.y.starts)
+        if model == "DeepDIVE":
+            pd.testing.assert_frame_equal(marginals, part.marginals)
+        else:
+            assert marginals is None
 
 
 def test_no_model_is_stopped_before_the_others(paper):

@@ -41,11 +41,13 @@ def seen_by(name, problem):
 def encode(problem, name, seed, rows, known):
     """Encode all windows, by an encoder that learns from some rows and what is known of them.
 
-    Returns the features, and the encoder.
+    Returns the features, the encoder, and the seconds that it took.
     """
+    begin = perf_counter()
     encoder, X = encoder_of(name, seed), seen_by(name, problem)
     encoder.fit(X[rows], known[rows] if SYSTEMS[name].learns_labels else None)
-    return encoder.transform(X), encoder
+    features = encoder.transform(X)
+    return features, encoder, perf_counter() - begin
 
 
 @lru_cache(maxsize=1)
@@ -71,7 +73,7 @@ def choose(problem, name, seed, rows, known, features):
         held_out = labelled[inner == fold]
         others = rows[~np.isin(problem.people[rows], problem.people[held_out])]
         if SYSTEMS[name].learns_labels:
-            features, _ = encode(problem, name, seed, others, known)
+            features, *_ = encode(problem, name, seed, others, known)
         seen = others[known[others] != UNKNOWN]
         classifier, _ = classifier_of(name)
         for i, option in enumerate(options):
@@ -88,12 +90,10 @@ def run(key, files):
     problem = load(path)
     known = problem.known(key["share"], key["seed"])
     rows, test = problem.train(key["fold"]), problem.test(key["fold"])
-    begin = perf_counter()
     if SYSTEMS[name].learns_labels:
-        features, encoder = encode(problem, name, key["seed"], rows, known)
+        features, encoder, seconds = encode(problem, name, key["seed"], rows, known)
     else:
-        features, encoder = encode_unlabelled(path, name, key["seed"], key["fold"])
-    encoded = perf_counter()
+        features, encoder, seconds = encode_unlabelled(path, name, key["seed"], key["fold"])
     chosen, inner = choose(problem, name, key["seed"], rows, known, features)
     classifier = classifier_of(name)[0].set_params(**chosen)
     seen = rows[known[rows] != UNKNOWN]
@@ -109,7 +109,7 @@ def run(key, files):
         "recall": dict(zip(problem.classes.tolist(), recall.round(4).tolist(), strict=True)),
         "inner": inner,
         "C": chosen.get("logisticregression__C"),
-        "encode_seconds": round(encoded - begin, 3),
+        "encode_seconds": round(seconds, 3),
         "n_features": features.shape[1],
         "n_train": len(rows),
         "n_labelled": len(seen),

@@ -1,5 +1,6 @@
 """The tables of the documentation, from the records of the runs."""
 
+import pandas as pd
 from records import gain, list_table, made_with, mean_and_spread
 
 from embeddings.systems import SYSTEMS
@@ -15,13 +16,21 @@ def check_windows(frame):
             raise ValueError(f"the systems saw different windows or labels of {case}.")
 
 
-def by_fold(frame, column="balanced_accuracy"):
-    """Means over seeds: a row for each fold, a column for each share of labels and system.
+def comparable(frame):
+    """The runs of seeds that all systems have, share by share.
 
-    Of seeds that all systems have, since a seed also decides which labels are known.
+    A seed decides which labels are known; with all of them known it does not, and systems that
+    depend on a seed may have more runs than the others.
     """
-    seeds = frame.groupby(["system", "share", "fold"]).seed.agg(set)
-    frame = frame[frame.seed.isin(set.intersection(*seeds))]
+    kept = []
+    for share, runs in frame.groupby("share"):
+        seeds = runs.groupby(["system", "fold"]).seed.agg(set)
+        kept.append(runs if share == 1 else runs[runs.seed.isin(set.intersection(*seeds))])
+    return pd.concat(kept)
+
+
+def by_fold(frame, column="balanced_accuracy"):
+    """Means over seeds: a row for each fold, a column for each share of labels and system."""
     return frame.pivot_table(column, "fold", ["share", "system"], aggfunc="mean")
 
 
@@ -48,7 +57,9 @@ def accuracy(frame):
             text = mean_and_spread(scores[share, name].dropna()) if there else ""
             cells.append(f"**{text}**" if text and means[share].idxmax() == name else text)
         runs = frame[frame.system == name]
-        counts = runs.fold.nunique(), runs.groupby(["share", "fold"]).seed.nunique().min()
+        seeds = runs.groupby(["share", "fold"]).seed.nunique()
+        few, many = seeds.min(), seeds.max()
+        counts = runs.fold.nunique(), few if few == many else f"{few} to {many}"
         rows.append([name, *counts, f"{runs.n_features.max():.0f}", *cells])
     header = ["system", "folds", "seeds", "features"]
     return list_table([*header, *(f"{share:.0%} of labels" for share in shares)], rows)
@@ -108,6 +119,7 @@ def write_tables(frame, keys, folder):
         lines = [f"{len(runs)} of {n_keys} runs are done.", ""]
         if len(runs):
             check_windows(runs)
+            runs = comparable(runs)
             lines += [counts(runs), "", *accuracy(runs), ""]
             lines += ["Paired differences and 95 % intervals:", "", *gains(runs), ""]
             lines += ["DeepDIVE's own classifier, and seconds to encode with all labels:", ""]

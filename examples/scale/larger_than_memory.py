@@ -55,7 +55,7 @@ def write(folder):
 # %%
 # The fit is the same for both, and the windows are those of any other array.
 def fit(series):
-    w = sliding_windows(series, lookback=168, horizon=24, stride=336)
+    w = sliding_windows(series, lookback=168, horizon=24, stride=720)
     train, test = w.split_fractions(0.9, 0.1)
     model = DeepDIVEForecaster(
         max_epochs=1, hidden_dim=32, batch_size=4, early_stopping=False, random_state=0

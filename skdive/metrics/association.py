@@ -47,11 +47,13 @@ def check_latents(Z: Any, blocks: Any) -> tuple[np.ndarray, dict[str, list[int]]
         return Z, {name: [i] for i, name in enumerate(names)}
     if not isinstance(blocks, Mapping):
         blocks = {f"block{i}": columns for i, columns in enumerate(blocks)}
+    if len({str(block) for block in blocks}) < len(blocks):
+        raise ValueError(f"blocks must have different names as text, got {list(blocks)}.")
     found = {}
     for block, columns in blocks.items():
         columns = np.atleast_1d(np.asarray(columns)).tolist()
         found[str(block)] = [names.index(c) if c in names else c for c in columns]
-        wrong = [c for c in found[str(block)] if c not in range(Z.shape[1])]
+        wrong = [c for c in found[str(block)] if type(c) is not int or c not in range(Z.shape[1])]
         if wrong or not columns:
             raise ValueError(
                 f"block {block!r} must list columns of Z, by position in 0 ... {Z.shape[1] - 1} or "
@@ -223,7 +225,8 @@ def told(classifier: Any, X: np.ndarray, y: np.ndarray, prior: np.ndarray) -> np
 def _of_factors(found: list) -> Association:
     """Put together what was found for each factor."""
     information, entropy, accuracy = (np.stack(part, axis=-1) for part in zip(*found, strict=True))
-    return Association(np.maximum(information, 0), entropy, accuracy)
+    information = np.where(information > 1e-12, information, 0)  # less is rounding
+    return Association(information, entropy, accuracy)
 
 
 def _classifiers(random_state: Any) -> list:

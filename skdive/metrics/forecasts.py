@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from sklearn.metrics import make_scorer, mean_pinball_loss
 from sklearn.utils.validation import check_array
 
@@ -145,8 +146,9 @@ def mase(y_true: Any, y_pred: Any, *, y_train: Any, seasonality: int = 1) -> flo
     y_pred : array-like of the same values, flattened or not
         Forecasts.
     y_train : Windows, or array-like or DataFrame of shape (T,) or (T, n_targets)
-        Series of the targets that was trained on, one row for each time step; or the windows `y`
-        that were, of which each time step counts once, and no difference is taken across series.
+        Series of the targets that was trained on, one row for each time step; a frame of many is
+        indexed by (series, time). Or the windows `y` that were, of which each time step counts
+        once. No difference is taken across series.
     seasonality : int, default=1
         Steps back to the value that the naive forecast repeats: 24 for the day of hourly values.
 
@@ -177,13 +179,15 @@ def mase(y_true: Any, y_pred: Any, *, y_train: Any, seasonality: int = 1) -> flo
     >>> mase([[7, 8]], [[8, 9]], y_train=[1, 3, 5, 7])
     0.5
     """
+    n_targets = _n_targets(y_true) or _n_targets(y_pred)
     y_true, y_pred = _pair(y_true, y_pred)
     scale = _naive_error(y_train, check_int("seasonality", seasonality, minimum=1))
     horizon, rest = divmod(y_true.shape[1], len(scale))
-    if rest:
+    if rest or n_targets not in (None, len(scale)):
+        have = f"{n_targets} targets" if n_targets else f"{y_true.shape[1]} columns"
         raise ValueError(
-            f"y_true has {y_true.shape[1]} columns, which is not a multiple of the {len(scale)} "
-            "targets of y_train; pass the series of the targets only."
+            f"y_true has {have}, which are not those of y_train, which has {len(scale)}; pass the "
+            "series of the targets only."
         )
     errors = np.abs(y_true - y_pred).reshape(-1, horizon, len(scale)).mean(axis=(0, 1))
     return float((errors / scale).mean())
@@ -200,7 +204,8 @@ def mean_quantile_loss(y_true: Any, y_quantiles: Any, quantiles: Any) -> float:
     y_true : Windows or array-like of shape (n,), (n, horizon) or (n, horizon, n_targets)
         Futures.
     y_quantiles : array-like of shape (n_quantiles, n, ...)
-        Quantiles of the forecast, as `numpy.quantile(samples, quantiles, axis=0)` has them.
+        Quantiles of the forecast: of the samples of `sample_y`,
+        `numpy.quantile(model.sample_y(X, 200), quantiles, axis=-1)`.
     quantiles : array-like of float, shape (n_quantiles,)
         Their levels, between 0 and 1.
 
@@ -281,7 +286,8 @@ corr_scorer = make_scorer(corr)
 def _pair(y_true: Any, y_pred: Any, name: str = "y_pred") -> tuple[np.ndarray, np.ndarray]:
     """Check futures and forecasts, and see both as (n, columns) in float64."""
     true, pred = _values(y_true, "y_true"), _values(y_pred, name)
-    if len(true) != len(pred) or true.size != pred.size:
+    differ = true.ndim == pred.ndim == 3 and true.shape != pred.shape  # such as swapped axes
+    if differ or len(true) != len(pred) or true.size != pred.size:
         raise ValueError(
             f"y_true and {name} must have the same windows and as many values in each, got shapes "
             f"{true.shape} and {pred.shape}."
@@ -300,6 +306,11 @@ def _values(y: Any, name: str) -> np.ndarray:
     return array
 
 
+def _n_targets(y: Any) -> int | None:
+    """Targets of futures, where their form tells."""
+    return y.n_channels if isinstance(y, Windows) else (np.shape(y)[2:] or [None])[0]
+
+
 def _constant(y: np.ndarray) -> np.ndarray:
     """Whether each column is constant; exact, where a mean would round."""
     return np.ptp(y, axis=0) == 0
@@ -314,7 +325,12 @@ def _naive_error(y_train: Any, seasonality: int) -> np.ndarray:
                 "y_train must be the training series, of shape (T,) or (T, n_targets), or Windows, "
                 f"got {series.shape}."
             )
-        y_train = Windows(series.reshape(len(series), -1), np.zeros(1, int), len(series))
+        bounds = np.array([0, len(series)])
+        if isinstance(getattr(y_train, "index", None), pd.MultiIndex):
+            name = y_train.index.get_level_values(0)
+            bounds = np.flatnonzero([True, *(name[1:] != name[:-1]), True])
+        steps = np.arange(len(series))
+        y_train = Windows(series.reshape(len(series), -1), steps, 1, bounds=bounds)
     covered = y_train.covered()
     rows = np.flatnonzero(covered)
     rows = rows[rows >= seasonality]
@@ -326,16 +342,19 @@ def _naive_error(y_train: Any, seasonality: int) -> np.ndarray:
             f"y_train has no two time steps that are seasonality={seasonality} apart; pass a "
             "longer series."
         )
-    total = np.zeros(y_train.n_channels)
+    total, size = np.zeros((2, y_train.n_channels))
     step = max(1, VALUES // y_train.base.shape[1])
     for part in (rows[i : i + step] for i in range(0, len(rows), step)):
         pairs = read(y_train.base, np.stack([part, part - seasonality]), y_train.columns)
-        total += np.abs(np.subtract(*pairs.astype(np.float64))).sum(axis=0)
+        pairs = pairs.astype(np.float64)
+        total += np.abs(np.subtract(*pairs)).sum(axis=0)
+        size += np.abs(pairs).sum(axis=(0, 1))
     if not np.isfinite(total).all():
         raise ValueError("y_train holds NaN or infinity; fill missing values first.")
-    if not total.all():
+    repeats = total <= 1e-12 * size  # but for rounding
+    if repeats.any():
         raise ValueError(
-            f"target {int(np.argmin(total))} of y_train repeats itself exactly after "
-            f"{seasonality} steps: the naive forecast has no error to scale with."
+            f"target {int(np.argmax(repeats))} of y_train repeats itself after {seasonality} "
+            "steps: the naive forecast has no error to scale with."
         )
     return total / len(rows)

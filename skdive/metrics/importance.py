@@ -99,6 +99,8 @@ def importances(
         hit = np.zeros(len(y), dtype=bool)
         for train, test in folds(y):
             drawn = train[w[train] > 0]
+            if not len(drawn):
+                continue  # a resample whose labels are all held out tells nothing
             trees = forest(random_state, 10).fit(X[drawn], y[drawn], w[drawn])
             found[:, f] += np.add.reduceat(trees.feature_importances_, starts)
             odds = trees.predict_proba(X[test]) / prior[trees.classes_]

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.utils import check_random_state
+from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils.validation import check_consistent_length
 
 from skdive.metrics.association import Latents, associate, read_latents
@@ -68,14 +68,16 @@ def latent_report(
         A row for each score and factor, "" for all factors together, and the columns
 
         - "score": as the function of this name returns it,
-        - "low", "high": its bootstrap interval, NaN without bootstraps,
+        - "low", "high": its bootstrap interval; NaN without bootstraps, or if a resample has no
+          finite score, as the total correlation of few different rows,
         - "chance": mean score of shuffled labels, NaN without permutations and for the total
           correlation, which knows no labels.
 
     Raises
     ------
     ValueError, TypeError
-        If latents, labels, blocks or groups do not match, or a parameter is not as described.
+        If latents, labels, blocks or groups do not match, or a parameter is not as described; or if
+        all labels of a factor are of one group, so that there is nothing to resample.
 
     Notes
     -----
@@ -109,25 +111,20 @@ def latent_report(
         raise ValueError(f"metrics must be among {METRICS}, got {unknown or metrics}.")
     check_int("n_permutations", n_permutations, minimum=0)
     check_int("n_bootstraps", n_bootstraps, minimum=0)
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence must be between 0 and 1, got {confidence!r}.")
+    if not isinstance(confidence, int | float | np.floating) or not 0 < confidence < 1:
+        raise ValueError(f"confidence must be a number between 0 and 1, got {confidence!r}.")
     latents = read_latents(Z, marginals, blocks, missing_label)
-    member = np.arange(len(latents.Z))
-    if groups is not None:
-        check_consistent_length(latents.Z, groups)
-        member = np.unique(np.asarray(groups), return_inverse=True)[1]
-
     rng = check_random_state(random_state)
     scores = _Scores(latents, latents.codes, metrics, random_state)
     report = pd.DataFrame({"score": scores()})
 
-    n_groups = member.max() + 1
-    resamples = []
-    for _ in range(n_bootstraps):
-        counts = np.bincount(rng.randint(n_groups, size=n_groups), minlength=n_groups)
-        resamples.append(scores(counts[member]))
+    resamples: list = []
+    if n_bootstraps:
+        member = _members(groups, latents)
+        resamples = [scores(_resample(latents, member, rng)) for _ in range(n_bootstraps)]
+    drawn = pd.DataFrame(resamples, columns=report.index, dtype=float)
+    drawn.loc[:, ~np.isfinite(drawn).all()] = np.nan
     for name, tail in [("low", (1 - confidence) / 2), ("high", (1 + confidence) / 2)]:
-        drawn = pd.DataFrame(resamples, columns=report.index)
         report[name] = drawn.quantile(tail) - drawn.mean() + report["score"]
 
     labelled = [metric for metric in metrics if metric != "total_correlation"]
@@ -138,6 +135,33 @@ def latent_report(
     report["chance"] = pd.DataFrame(shuffled, columns=report.index).mean()
     report.index.names = ["metric", "factor"]
     return report
+
+
+def _members(groups: Any, latents: Latents) -> np.ndarray:
+    """The number of each row's group: of its own, where there are no groups."""
+    member = np.arange(len(latents.Z))
+    if groups is not None:
+        groups = column_or_1d(groups)
+        check_consistent_length(latents.Z, groups)
+        if pd.isna(groups).any():
+            raise ValueError("groups holds missing values; give every row a group.")
+        member = np.unique(groups, return_inverse=True)[1]
+    for name, code in zip(latents.factors, latents.codes.T, strict=True):
+        if len(np.unique(member[code >= 0])) < 2:
+            raise ValueError(
+                f"factor {name!r} has labels in only one of the {member.max() + 1} groups or rows "
+                "to resample; label more, or pass n_bootstraps=0."
+            )
+    return member
+
+
+def _resample(latents: Latents, member: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
+    """Weights of the rows in a resample of groups that has labels of each factor."""
+    n_groups = member.max() + 1
+    while True:
+        counts = np.bincount(rng.randint(n_groups, size=n_groups), minlength=n_groups)
+        if (counts[member] @ (latents.codes >= 0)).all():
+            return counts[member]
 
 
 class _Scores:
