@@ -149,11 +149,10 @@ def test_rotated_code_tells_as_much_but_is_entangled():
 
 
 def test_constant_latents_tell_nothing():
-    for seed in range(5):
-        labels = np.random.default_rng(seed).integers(3, size=(500, 3))
-        padded = np.hstack([labels, np.ones((500, 9))])
-        assert modularity(padded, labels) == pytest.approx(0.25, abs=0.01)
-        assert modularity(np.ones((500, 3)), labels) == 0
+    for n in range(500, 520):
+        padded = np.hstack([LABELS[:n], np.ones((n, 9))])
+        assert modularity(padded, LABELS[:n]) == pytest.approx(0.25, abs=0.01)
+        assert modularity(np.ones((n, 3)), LABELS[:n]) == 0
 
 
 def test_bins_resolve_as_many_classes_as_there_are():
@@ -478,7 +477,7 @@ def test_rows_of_a_group_are_resampled_together(blocks):
 @pytest.mark.parametrize("metrics", [["mig", "sap", "modularity"], ["dci"]])
 def test_resamples_have_labels_of_each_factor(metrics):
     day = np.arange(300) // 10
-    labels = np.where((day % 10 == 0)[:, None], LABELS[:300], -1)  # known on 3 of 30 days
+    labels = np.where((day % 15 == 0)[:, None], LABELS[:300], -1)  # known on 2 of 30 days
     report = latent_report(NOISY[:300], labels, metrics=metrics, groups=day, n_bootstraps=20)
     assert np.isfinite(report).all(axis=None)
 
