@@ -482,8 +482,15 @@ def test_resamples_have_labels_of_each_factor(metrics):
     assert np.isfinite(report).all(axis=None)
 
 
+def test_a_resample_whose_labels_are_all_held_out():
+    labels = np.full((400, 2), -1)
+    labels[[10, 20, 30, 40]] = [[0, 0], [0, 1], [1, 0], [1, 1]]
+    report = latent_report(NOISY[:400], labels, metrics=["dci"], n_bootstraps=20)
+    assert np.isfinite(report).all(axis=None)
+
+
 def test_an_infinite_resample_leaves_no_interval():
-    Z = NOISE[:40] if NOISE.shape[1] >= 20 else RNG.normal(size=(40, 30))
+    Z = np.random.default_rng(0).normal(size=(40, 30))
     report = latent_report(Z, LABELS[:40], metrics=["total_correlation"], n_permutations=0)
     assert np.isfinite(report.score).all()
     assert report[["low", "high"]].isna().all(axis=None)
