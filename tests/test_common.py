@@ -22,6 +22,7 @@ from skdive import BetaTCVAEForecaster, DeepDIVEEncoder, DeepDIVEForecaster, VAE
             missing_label=None,
             fusion="concat",
             early_stopping=False,
+            max_epochs=10,
         ),
         DeepDIVEEncoder(marginal_dim=2, missing_label=None, early_stopping=True),
     ]
