@@ -21,7 +21,7 @@ from skdive.datasets import load_pjm
 load = load_pjm().frame.loc["2014":"2016", ["AEP", "COMED", "DOM"]]
 w = sliding_windows(load, 168, 24, stride=5, marginals=["hour", "dayofweek", "month"])
 train, test = w.split_at("2016-07-01")
-model = DeepDIVEForecaster(max_epochs=15, random_state=0)
+model = DeepDIVEForecaster(max_epochs=30, random_state=0)
 model.fit(train.X, train.y, marginals=train.marginals)
 
 # %%
