@@ -9,8 +9,8 @@ import torch
 from skdive.model import DeepDIVE
 
 # The models of the tests are too small to gain from threads, and pytest-xdist runs one worker
-# per core. The variables are for processes that tests start; joblib gives those that are not set
-# as many threads as there are cores for each of its workers.
+# per core. The variables are for processes that tests start; where one is not set, joblib divides
+# the cores by its workers, as if pytest-xdist had none.
 torch.set_num_threads(1)
 os.environ |= {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 

@@ -192,12 +192,12 @@ ERRORS = {
     ),
     "targets": (
         lambda: mase(FLAT, FLAT_GUESS, y_train=np.ones((30, 5)).cumsum(0)),
-        "12 columns, which are not those of y_train, which has 5",
+        "12 columns, but y_train has 5 targets",
     ),
-    "other targets": (lambda: mase(Y, GUESS, y_train=SERIES), "3 targets, .* which has 1"),
+    "other targets": (lambda: mase(Y, GUESS, y_train=SERIES), "3 targets, but y_train has 1"),
     "targets of windows": (
         lambda: mase(Windows.from_array(Y), FLAT_GUESS, y_train=np.ones((30, 4)).cumsum(0)),
-        "3 targets, .* which has 4",
+        "3 targets, but y_train has 4",
     ),
     "repeats but for rounding": (
         lambda: mase(FLAT, FLAT_GUESS, y_train=np.sin(np.arange(99) * np.pi / 12), seasonality=24),

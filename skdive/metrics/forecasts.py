@@ -186,8 +186,8 @@ def mase(y_true: Any, y_pred: Any, *, y_train: Any, seasonality: int = 1) -> flo
     if rest or n_targets not in (None, len(scale)):
         have = f"{n_targets} targets" if n_targets else f"{y_true.shape[1]} columns"
         raise ValueError(
-            f"y_true has {have}, which are not those of y_train, which has {len(scale)}; pass the "
-            "series of the targets only."
+            f"y_true has {have}, but y_train has {len(scale)} targets; pass the series of the "
+            "targets that were forecast, and no others."
         )
     errors = np.abs(y_true - y_pred).reshape(-1, horizon, len(scale)).mean(axis=(0, 1))
     return float((errors / scale).mean())
