@@ -10,9 +10,10 @@ from skdive.model import DeepDIVE
 
 # The models of the tests are too small to gain from threads, and pytest-xdist runs one worker
 # per core. The variables are for processes that tests start; where one is not set, joblib divides
-# the cores by its workers, as if pytest-xdist had none.
+# the cores by its workers, as if pytest-xdist had none, and threads of OpenBLAS wait busily.
+THREADS = "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"
 torch.set_num_threads(1)
-os.environ |= {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+os.environ |= dict.fromkeys(THREADS, "1")
 
 
 def pytest_collection_modifyitems(items):

@@ -78,7 +78,7 @@ if __name__ == "__main__":
             for _ in range(2):
                 process = subprocess.Popen(worker, stderr=subprocess.DEVNULL)
                 stack.callback(process.kill)
-            client.wait_for_workers(2, timeout=30)
+            client.wait_for_workers(2, timeout=120)
         threading.Thread(target=kill, args=(folder, count), daemon=True).start()
         options = dict(
             param_grid={"shift": [0.0, 1.0]},

@@ -1,4 +1,7 @@
-"""Every example runs, each in a process of its own."""
+"""Every example runs, each in a process of its own.
+
+Of each fit, two epochs: what an example is worth is seen where the gallery is built.
+"""
 
 import os
 import subprocess
@@ -7,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+TESTS = Path(__file__).parent
+EXAMPLES = TESTS.parent / "examples"
 
 
 @pytest.mark.slow
@@ -16,7 +20,7 @@ def test_an_example_runs(path, tmp_path):
     run = subprocess.run(
         [sys.executable, path],
         cwd=tmp_path,
-        env=os.environ | {"MPLBACKEND": "agg"},
+        env=os.environ | {"MPLBACKEND": "agg", "PYTHONPATH": str(TESTS / "brief")},
         capture_output=True,
         text=True,
     )

@@ -33,7 +33,7 @@ def threads(script, tmp_path):
     environ = {name: value for name, value in os.environ.items() if "_NUM_THREADS" not in name}
     (tmp_path / "script.py").write_text(script)
     command = [sys.executable, tmp_path / "script.py"]
-    return subprocess.check_output(command, env=environ, text=True, timeout=60).strip()
+    return subprocess.check_output(command, env=environ, text=True, timeout=300).strip()
 
 
 def test_loky_divides_the_cores(tmp_path):
