@@ -3,6 +3,7 @@
 Usage: python lose_workers.py CASE FOLDER
 """
 
+import faulthandler
 import json
 import os
 import signal
@@ -60,6 +61,7 @@ def kill(folder, n):
 
 if __name__ == "__main__":
     case, folder = sys.argv[1:]
+    faulthandler.dump_traceback_later(300, exit=True)  # where a search hangs
     series = np.random.default_rng(0).standard_normal((20_000, 5), dtype=np.float32)
     w = sliding_windows(series, lookback=48, horizon=12)
     killed = []
