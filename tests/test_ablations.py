@@ -149,25 +149,26 @@ def test_a_command_runs_the_ablations_resumes_them_and_writes_a_table(tmp_path):
     results, docs = tmp_path / "ablations.jsonl", tmp_path / "docs"
     command = [sys.executable, str(BENCHMARKS / "ablations.py"), "--datasets", "MotionSense"]
     command += ["--seeds", "1", "--max-epochs", "1", "--results", str(results)]
-    command += ["--docs", str(docs), "--variants", "no linear path", "0 % labelled"]
+    command += ["--docs", str(docs), "--variants", "no linear path"]
+    command += ["0 % labelled", "joint training"]
     first = subprocess.run(command, capture_output=True, text=True, check=False)
     assert first.returncode == 0, first.stderr
     lines = results.read_text().splitlines()
-    default, plain, unlabelled = (json.loads(line)["result"] for line in lines)
-    assert len({result["test_mae"] for result in (default, plain, unlabelled)}) == 3
-    for result in (default, plain, unlabelled):
+    default, plain, unlabelled, joint = (json.loads(line)["result"] for line in lines)
+    assert len({result["test_mae"] for result in (default, plain, unlabelled, joint)}) == 4
+    for result in (default, plain, unlabelled, joint):
         assert 0 < result["test_rrse"] < 2
         assert 0 < result["valid_reconstruction"] < 2
         assert result["epochs"] == 1
     assert len({default[f"test_mae{suffix}"] for suffix in ("", "_alone", "_known")}) == 3
     assert plain["test_mae"] == plain["test_mae_alone"]
     assert not [name for name in unlabelled if "accuracy" in name or "known" in name]
-    assert "3 of 15 fits are done" in (docs / "MotionSense.txt").read_text()
+    assert "4 of 15 fits are done" in (docs / "MotionSense.txt").read_text()
 
     results.write_text("\n".join([*lines[:-1], lines[-1][:100]]))
     again = subprocess.run(command, capture_output=True, text=True, check=False)
     assert again.returncode == 0, again.stderr
-    assert "2 runs are there, 1 to do" in again.stdout
+    assert "3 runs are there, 1 to do" in again.stdout
 
 
 @pytest.mark.parametrize(
